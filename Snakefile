@@ -1,0 +1,28 @@
+"""zsr: one DAG from raw datasets to the finished report. `snakemake --cores all` makes results/report.html."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# Exactly one config: --configfile replaces the default instead of merging onto it, so nothing leaks from one to another.
+if not workflow.overwrite_configfiles:
+
+    configfile: workflow.basedir + "/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    """Every cell, and the report. A cell that was deleted would otherwise never be missed."""
+    default_target: True
+    input:
+        everything(),

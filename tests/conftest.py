@@ -1,0 +1,90 @@
+"""Shared fixtures: a copy of the project to change, and small configs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "zsr", "zsr_kernels", "envs")
+MINI = Path(__file__).with_name("mini.yaml")
+
+
+class Project:
+    """A checkout of its own, in which sources and config may be changed and Snakemake run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """A file of the project."""
+        return self.folder / name
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text that must stand there exactly once."""
+        text = self.path(name).read_text()
+        assert text.count(old) == 1, f"{name}: {old!r} stands {text.count(old)} times"
+        self.path(name).write_text(text.replace(old, new))
+
+    @property
+    def config(self) -> dict:
+        """The config as it stands."""
+        return yaml.safe_load(self.path("config.yaml").read_text())
+
+    def configure(self, config: dict) -> None:
+        """Write another config."""
+        self.path("config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def run(self, *arguments: str, code: int | None = 0, env: dict | None = None) -> str:
+        """Run a command of this Python's environment in the project; returns stdout and stderr together."""
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.folder), **(env or {})},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=1500,
+        )
+        if code is not None:
+            assert done.returncode == code, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def snakemake(self, *arguments: str, code: int | None = 0, env: dict | None = None) -> str:
+        """Run Snakemake on two cores."""
+        return self.run("snakemake", "--cores", "2", *arguments, code=code, env=env)
+
+    def zsr(self, *arguments: str, code: int | None = 0) -> str:
+        """Run the command `zsr`."""
+        return self.run("zsr", *arguments, code=code)
+
+
+def copy_project(folder: Path) -> Project:
+    """The sources of this checkout, without results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = shutil.ignore_patterns("__pycache__")
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=ignore)
+        else:
+            shutil.copy2(source, folder / part)
+    return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh copy with the miniature config."""
+    made = copy_project(tmp_path / "project")
+    shutil.copy2(MINI, made.path("config.yaml"))
+    return made
+
+
+@pytest.fixture
+def mini() -> dict:
+    """The miniature config, to be changed."""
+    return yaml.safe_load(MINI.read_text())

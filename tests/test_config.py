@@ -1,0 +1,100 @@
+"""Every mistake in a config is one line with the place and the cure."""
+
+import copy
+from fractions import Fraction
+
+import pytest
+
+from zsr import config, registry
+from zsr.errors import ZsrError
+
+
+def put(value):
+    """A mutation: set the value at a path of keys."""
+
+    def at(*path):
+        def mutate(raw):
+            place = raw
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = value
+
+        return mutate
+
+    return at
+
+
+MISTAKES = {
+    "unknown key": (put(1)("protocolls"), r"unknown key 'protocolls'; did you mean 'protocols'\?"),
+    "unknown key deep": (put(1)("models", 0, "metod"), r"models\[0\]: unknown key 'metod'; did you mean 'method'\?"),
+    "missing key": (lambda raw: raw.pop("models"), "the key 'models' is missing"),
+    "wrong type": (put("many")("protocols", 0, "images"), r"protocols\[0\]\.images: 'many' is not of type integer"),
+    "unknown method": (put("tecoo")("models", 1, "method"), r"models\[1\] 'tecoa': unknown method 'tecoo'; did you mean 'tecoa'"),
+    "unknown dataset": (put(["digit"])("protocols", 0, "datasets"), r"unknown dataset 'digit'; did you mean 'digits'"),
+    "unknown attack": (put("pdg")("protocols", 0, "attacks", 0, "attack"), r"unknown attack 'pdg'; did you mean 'pgd'"),
+    "unknown backbone": (put(["vitt"])("models", 0, "backbones"), r"unknown backbone 'vitt'; did you mean 'vit'"),
+    "unknown architecture": (put("drawn-rm")("backbones", 0, "arch"), r"unknown backbone architecture 'drawn-rm'"),
+    "unknown attack setting": (put(3)("protocols", 0, "attacks", 0, "stepps"), r"unknown setting 'stepps'; did you mean 'steps'"),
+    "unknown method setting": (put({"beta": 1})("models", 1, "settings"), "unknown setting 'beta'"),
+    "setting of wrong type": (put("ten")("protocols", 0, "attacks", 0, "steps"), "steps: 'ten' is not of type int"),
+    "unknown recipe key": (put(3)("finetune", "momentom"), r"unknown setting 'momentom'; did you mean 'momentum'"),
+    "ε zero": (put([0])("protocols", 0, "eps"), r"ε 0 is outside \(0, 1\]"),
+    "ε above one": (put([2])("protocols", 0, "eps"), r"ε 2 is outside"),
+    "ε negative": (put("-1/255")("finetune", "eps"), r"finetune\.eps: ε -1/255 is outside"),
+    "ε not a number": (put("small")("finetune", "eps"), "ε 'small' is not a number"),
+    "ε twice": (put(["1/255", "2/510"])("protocols", 0, "eps"), "a value stands twice"),
+    "empty models": (put([])("models"), "models: the list is empty"),
+    "empty datasets": (put([])("protocols", 0, "datasets"), "the list is empty"),
+    "empty attacks": (put([])("protocols", 0, "attacks"), "the list is empty"),
+    "duplicate model": (lambda raw: raw["models"].append(copy.deepcopy(raw["models"][0])), "the name 'clip' stands twice"),
+    "source missing": (put("imagenet")("finetune", "dataset"), r"finetune\.dataset: unknown dataset 'imagenet'"),
+    "too many images": (put(10**7)("protocols", 0, "images"), r"images: 10000000 is more than the \d+ of"),
+    "unknown split": (put("tost")("protocols", 0, "split"), r"unknown split 'tost'"),
+    "training of an untrained method": (put([1])("models", 0, "seeds"), "'clip' does not train"),
+    "bad name": (put("../up")("models", 0, "name"), "does not have the form"),
+    "duplicate class": (put([{"name": "digits", "classes": ["one", "one"]}])("data"), "stands twice"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake(mini, mistake):
+    mutate, message = MISTAKES[mistake]
+    mutate(mini)
+    with pytest.raises(ZsrError, match=message) as caught:
+        config.complete(mini)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_argument_is_left_alone_and_defaults_are_filled_in(mini):
+    before = copy.deepcopy(mini)
+    complete = config.complete(mini)
+    assert mini == before
+    assert complete["protocols"][0]["verdict"] == "any"
+    assert complete["models"][1]["source"]["recipe"]["momentum"] == 0.9
+    assert set(complete["protocols"][0]["attacks"][0]["settings"]) == set(registry.describe("attacks", "pgd").settings)
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "text"),
+    [
+        ("1/255", Fraction(1, 255), "1/255"),
+        ("0.5/255", Fraction(1, 510), "0.5/255"),
+        (" 8 / 255 ", Fraction(8, 255), "8/255"),
+        (0.5, Fraction(1, 2), "127.5/255"),
+        ("1/7", Fraction(1, 7), repr(1 / 7)),
+    ],
+)
+def test_eps(written, value, text):
+    assert config.eps_of(written, "here") == value
+    assert config.eps_text(value) == text
+
+
+def test_registry_reads_what_python_would(mini):
+    """Settings read from syntax trees are those of the dataclasses themselves."""
+    from dataclasses import fields
+
+    for kind in ("attacks", "methods", "data/readers"):
+        for name in registry.names(kind):
+            loaded = {field.name: field.default for field in fields(registry.load(kind, name))}
+            read = {key: setting.default for key, setting in registry.describe(kind, name).settings.items()}
+            assert loaded == read, f"{kind}/{name}"

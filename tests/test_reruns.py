@@ -1,0 +1,382 @@
+"""The promise that carries the project: one change, and exactly what depends on it runs again.
+
+The miniature DAG (two backbones, three methods, three sets, two attacks, two ε) is made once; each test copies it with
+its results and Snakemake's memory, changes one thing, and compares what `snakemake -n` would run with a set worked out
+here from the plan's list of jobs, in the words of the table of docs/reruns.md.
+"""
+
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import MINI, Project, copy_project
+
+from zsr.plan import Job, Plan
+
+pytestmark = pytest.mark.slow
+T = {"tables", "figures", "report"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Project:
+    """The miniature DAG, run to its end."""
+    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    shutil.copy2(MINI, project.path("config.yaml"))
+    output = project.snakemake()
+    assert "100%" in output
+    return project
+
+
+@pytest.fixture
+def copy(finished: Project, tmp_path: Path) -> Project:
+    """The finished project with its results, memory and times."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True, copy_function=shutil.copy2)
+    return Project(tmp_path / "project")
+
+
+def planned(project: Project, *arguments: str) -> set[str]:
+    """The records of the jobs that Snakemake would run."""
+    text = project.snakemake("-n", *arguments)
+    found = set()
+    for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
+        if block.startswith(("rule all:", "localrule all:")):
+            continue
+        output = re.search(r"^    output: (.*)$", block, re.MULTILINE).group(1)
+        found.add(output.split(", ")[-1])  # the record is each rule's last output
+    return found
+
+
+def expected(project: Project, wanted: Callable[[Job], bool]) -> set[str]:
+    """The records of the plan's jobs for which `wanted` holds."""
+    plan = Plan(project.config)
+    return {f"{plan.results}/{job.record}" for job in plan.jobs.values() if wanted(job)}
+
+
+def check(project: Project, wanted: Callable[[Job], bool]) -> None:
+    """Compare, and say which jobs are too many or too few."""
+    found, right = planned(project), expected(project, wanted)
+    assert right or not found
+    assert not found - right, f"would run in vain: {sorted(found - right)}"
+    assert not right - found, f"would stay stale: {sorted(right - found)}"
+
+
+def is_t(job: Job) -> bool:
+    return job.rule in T
+
+
+def of_model(name: str) -> Callable[[Job], bool]:
+    """A model's fine-tunings and cells."""
+    return lambda job: f".{name}" in job.wildcards.get("model", "") and job.wildcards["model"].split(".")[1] == name
+
+
+def trains(job: Job) -> bool:
+    return ".s" in job.wildcards.get("model", "")
+
+
+def either(*conditions: Callable[[Job], bool]) -> Callable[[Job], bool]:
+    return lambda job: any(condition(job) for condition in conditions)
+
+
+# -- nothing ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_job_has_recorded_its_spec_as_its_only_param(finished):
+    plan = Plan(finished.config)
+    recorded = {}
+    for path in (finished.folder / ".snakemake" / "metadata").rglob("*"):
+        if path.is_file():
+            record = json.loads(path.read_text())
+            recorded[record["params"][0] if record["params"] else None] = len(record["params"])
+    specs = {repr(job.text) for job in plan.jobs.values()}
+    assert set(recorded) == specs
+    assert set(recorded.values()) == {1}
+
+
+def test_nothing_changed(copy):
+    assert planned(copy) == set()
+    assert "Nothing to be done" in copy.snakemake()
+
+
+def test_every_source_file_touched(copy):
+    for path in copy.folder.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts and "results" not in path.parts:
+            os.utime(path)
+    check(copy, lambda job: False)
+
+
+def test_weights_and_data_touched(copy):
+    for pattern in ("*.safetensors", "*.npy", "manifest.json"):
+        for path in (copy.folder / "results").rglob(pattern):
+            os.utime(path)
+    check(copy, lambda job: False)
+
+
+def test_comments_docstrings_and_formatting(copy):
+    for name in ("zsr/train.py", "zsr/methods/tecoa.py", "zsr_kernels/reference.py", "zsr/evaluate.py"):
+        text = copy.path(name).read_text()
+        copy.path(name).write_text("# a comment\n" + text.replace('"""', '"""Said otherwise. ', 1) + "\n\n# the end\n")
+    check(copy, lambda job: False)
+
+
+def test_order_of_keys_in_the_config(copy):
+    def turned(value):
+        return {k: turned(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
+
+    config = turned(copy.config)
+    config["protocols"] = [turned(p) | {"attacks": [turned(a) for a in p["attacks"]]} for p in config["protocols"]]
+    copy.configure(config)
+    check(copy, lambda job: False)
+
+
+# -- code ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_a_method(copy):
+    copy.edit("zsr/methods/tecoa.py", "return F.cross_entropy(logits", "return 2 * F.cross_entropy(logits")
+    check(copy, either(is_t, of_model("tecoa")))
+
+
+def test_a_shared_part_of_the_training_loop(copy):
+    copy.edit("zsr/train.py", "torch.manual_seed(task.seed)", "torch.manual_seed(task.seed + 1)")
+    check(copy, either(is_t, trains))
+
+
+def test_the_reference_of_the_fused_step(copy):
+    copy.path("zsr_kernels/reference.py").write_text(copy.path("zsr_kernels/reference.py").read_text() + "\nX = 1\n")
+    attacks = either(of_model("tecoa"), lambda job: job.rule == "evaluate")
+    check(copy, either(is_t, attacks))
+
+
+def test_report_code(copy):
+    copy.path("zsr/report/page.py").write_text(copy.path("zsr/report/page.py").read_text() + "\nX = 1\n")
+    check(copy, lambda job: job.rule == "report")
+
+
+def test_a_vocabulary(copy):
+    words = copy.path("zsr/models/words.txt")
+    words.write_text(words.read_text() + "zebra\n")
+    check(copy, lambda job: job.rule != "prepare")
+
+
+def test_a_class_name(copy):
+    path = next(copy.path("zsr/data/sets").glob("digits.yaml"))
+    text = path.read_text()
+    assert text.count("seven") == 1
+    path.write_text(text.replace("seven", "six seven"))
+    check(copy, either(is_t, lambda job: job.rule in ("heads", "evaluate") and job.wildcards["dataset"] == "digits"))
+
+
+def test_the_pins_of_one_environment(copy):
+    copy.edit("envs/report.yaml", "altair==6.3.0", "altair==6.3.1")
+    check(copy, is_t)
+    copy.edit("envs/evaluate.yaml", "pyarrow==26.0.1", "pyarrow==26.0.2")
+    check(copy, either(is_t, trains, lambda job: job.rule in ("heads", "evaluate")))
+
+
+# -- config ----------------------------------------------------------------------------------------------------------
+
+
+def set_recipe(copy: Project, **keys) -> None:
+    config = copy.config
+    next(m for m in config["models"] if m["name"] == "tecoa").setdefault("recipe", {}).update(keys)
+    copy.configure(config)
+
+
+def test_a_hyper_parameter_of_one_model(copy):
+    set_recipe(copy, lr=0.002)
+    check(copy, either(is_t, of_model("tecoa")))
+
+
+def test_two_hyper_parameters_swapped(copy):
+    recipe = next(m for m in copy.config["models"] if m["name"] == "tecoa")["recipe"]
+    assert recipe["attack_steps"] != recipe["warmup"]
+    set_recipe(copy, attack_steps=recipe["warmup"], warmup=recipe["attack_steps"])
+    check(copy, either(is_t, of_model("tecoa")))
+
+
+def test_a_value_set_to_one_that_another_key_has(copy):
+    recipe = next(m for m in copy.config["models"] if m["name"] == "tecoa")["recipe"]
+    set_recipe(copy, warmup=recipe["attack_steps"])
+    check(copy, either(is_t, of_model("tecoa")))
+
+
+def change_protocol(copy: Project, change: Callable[[dict], None]) -> None:
+    config = copy.config
+    change(config["protocols"][0])
+    copy.configure(config)
+
+
+def test_an_eps_added(copy):
+    change_protocol(copy, lambda p: p["eps"].append("3/255"))
+    check(copy, either(is_t, lambda job: job.wildcards.get("eps") == "3_255"))
+
+
+def test_an_eps_removed_leaves_orphans_that_are_listed(copy):
+    gone = copy.config["protocols"][0]["eps"][-1].replace("/", "_")
+    change_protocol(copy, lambda p: p["eps"].pop())
+    check(copy, is_t)
+    listed = copy.zsr("prune")
+    cells = 2 * 3 * 3 * 2
+    assert len(re.findall(rf"eps-{gone}\.(?:parquet|json)\n", listed)) == 2 * cells
+    assert f"{2 * cells} orphans" in listed
+    copy.zsr("prune", "--delete")
+    assert "0 orphans" in copy.zsr("prune")
+
+
+def test_a_dataset_added(copy):
+    config = copy.config
+    config["data"].append({"name": "more", "like": config["protocols"][0]["datasets"][0], "options": {"seed": 5}})
+    config["protocols"][0]["datasets"].append("more")
+    copy.configure(config)
+    check(copy, either(is_t, lambda job: job.wildcards.get("dataset") == "more"))
+
+
+def test_the_steps_of_one_attack(copy):
+    change_protocol(copy, lambda p: p["attacks"][0].update(steps=p["attacks"][0]["steps"] + 1))
+    name = copy.config["protocols"][0]["attacks"][0]["name"]
+    check(copy, either(is_t, lambda job: job.wildcards.get("attack") == name))
+
+
+def test_a_seed_added(copy):
+    config = copy.config
+    next(m for m in config["models"] if m["name"] == "tecoa")["seeds"] = [0, 1]
+    copy.configure(config)
+    check(copy, either(is_t, lambda job: job.wildcards.get("model", "").endswith(".tecoa.s1")))
+
+
+# -- results ---------------------------------------------------------------------------------------------------------
+
+
+def a_cell(copy: Project) -> tuple[Job, Path]:
+    plan = Plan(copy.config)
+    job = plan.cells[5]
+    return job, copy.folder / plan.results / job.outputs["rows"]
+
+
+def test_a_cell_deleted(copy):
+    job, path = a_cell(copy)
+    path.unlink()
+    check(copy, lambda other: other.title == job.title or is_t(other))
+
+
+@pytest.mark.parametrize("keep_time", [True, False])
+def test_a_cell_changed_by_hand(copy, keep_time):
+    job, path = a_cell(copy)
+    before = path.stat()
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    if keep_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert planned(copy) <= expected(copy, is_t)
+    assert path.name in copy.zsr("verify", code=1)
+    shutil.rmtree(copy.path("results/tables"))
+    assert f"{path.name}: damaged" in copy.snakemake(code=1)
+    assert f"removed {job.title}" in copy.zsr("repair")
+    assert not path.exists()
+    check(copy, lambda other: other.title == job.title or is_t(other))
+    copy.snakemake()
+    assert "0 wrong, 0 not there" in copy.zsr("verify")
+
+
+def test_memory_lost_then_code_changed(copy):
+    shutil.rmtree(copy.path(".snakemake"))
+    assert planned(copy) == set()
+    copy.edit("zsr/methods/tecoa.py", "return F.cross_entropy(logits", "return 2 * F.cross_entropy(logits")
+    message = copy.snakemake(code=1)
+    assert "Snakemake's memory of these results" in message
+    assert re.search(r"first models/\w+\.tecoa\.s0/manifest\.json", message)
+    shutil.rmtree(copy.path("results/tables"))  # without the tables nothing is asked, and they are made, and refuse
+    message = copy.snakemake("results/tables/manifest.json", code=1)
+    assert re.search(r"eps-\S+\.json: stale, made for spec", message)
+    assert not copy.path("results/tables/manifest.json").exists()
+    copy.zsr("repair")
+    check(copy, either(is_t, of_model("tecoa")))
+
+
+def test_code_edited_while_jobs_are_queued(copy):
+    """The edit happens in a job that runs first; those planned with the old code must not publish."""
+    copy.path("results/eval").rename(copy.path("old"))
+    body = copy.path("workflow/scripts/evaluate.py").read_text()
+    late = 'if __name__ == "__main__":\n'
+    edit = (
+        "    from pathlib import Path\n"
+        "    loop = Path('zsr/evaluate.py')\n"
+        "    if 'edited' not in loop.read_text():\n"
+        "        loop.write_text(loop.read_text() + '\\nedited = 1\\n')\n"
+    )
+    assert body.count(late) == 1
+    copy.path("workflow/scripts/evaluate.py").write_text(body.replace(late, late + edit))
+    message = copy.snakemake("--until", "evaluate", code=1)
+    assert "the code changed after this job was planned" in message
+    assert not list(copy.path("results/eval").rglob("*.parquet"))
+
+
+def test_code_edited_while_a_job_runs(copy):
+    job, path = a_cell(copy)
+    path.unlink()
+    body = copy.path("workflow/scripts/evaluate.py").read_text()
+    line = "    write_rows("
+    assert body.count(line) == 1
+    edit = "    open('zsr/rows.py', 'a').write('\\nedited = 1\\n')\n"
+    copy.path("workflow/scripts/evaluate.py").write_text(body.replace(line, edit + line))
+    message = copy.snakemake(str(path.relative_to(copy.folder)), code=1)
+    assert "the code changed after this job was planned" in message
+    assert not path.exists()
+
+
+def test_without_and_then_with_conda(copy, tmp_path):
+    """A stub `conda` on the PATH: switching to --use-conda makes nothing stale."""
+    stub = tmp_path / "bin" / "conda"
+    stub.parent.mkdir()
+    info = '{"conda_prefix": "/opt/conda", "root_prefix": "/opt/conda", "platform": "linux-64"}'
+    stub.write_text(f"""#!/bin/sh
+case "$*" in
+  *--version*) echo "conda 25.1.0";;
+  *info*) echo '{info}';;
+  *"config --get channel_priority"*) echo "--set channel_priority strict";;
+esac
+""")
+    stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
+    text = copy.snakemake("-n", "--use-conda", env={"PATH": f"{stub.parent}:{os.environ['PATH']}"})
+    assert "Nothing to be done" in text
+
+
+# -- zsr why ---------------------------------------------------------------------------------------------------------
+
+
+def test_why_names_the_key_and_the_file(copy):
+    cell = next(str(p.relative_to(copy.folder)) for p in copy.folder.glob("results/eval/*/rn.tecoa.s0/*/*/*.parquet"))
+    assert "it is up to date" in copy.zsr("why", cell)
+    set_recipe(copy, lr=0.002)
+    copy.edit("zsr/methods/tecoa.py", "return F.cross_entropy(logits", "return 2 * F.cross_entropy(logits")
+    said = copy.zsr("why", cell)
+    assert re.search(r"its model \(finetune rn\.tecoa\.s0\): recipe\.lr: [\d.]+ -> 0\.002", said)
+    assert "its model (finetune rn.tecoa.s0): code: zsr/methods/tecoa.py changed" in said
+    assert re.search(r"did you mean|known:", copy.zsr("why", "results/nothing", code=1))
+
+
+# -- determinism, in the same run ------------------------------------------------------------------------------------
+
+
+def test_two_runs_make_the_same_weights_and_verdicts(finished, tmp_path):
+    again = copy_project(tmp_path / "again")
+    config = yaml.safe_load(MINI.read_text())
+    config["backbones"] = config["backbones"][:1]
+    again.configure(config)
+    start = time.time()
+    again.snakemake("--until", "evaluate")
+    assert time.time() - start > 1
+    plan = Plan(again.config)
+    for job in plan.jobs.values():
+        if job.rule in ("prepare", "pretrain", "heads", "finetune", "evaluate"):
+            one, two = (json.loads((p.folder / plan.results / job.record).read_text()) for p in (finished, again))
+            keys = {"prepare": ("images", "labels"), "heads": ("head",), "evaluate": ("rows",)}.get(job.rule, ("weights",))
+            assert [one["digests"][k] for k in keys] == [two["digests"][k] for k in keys], job.title

@@ -1,0 +1,28 @@
+# Datasets: decoded or drawn once, as memory-mapped arrays.
+# REQUIRED INPUTS: none. OUTPUTS: data/{dataset}/{split}/{transform}/
+
+
+rule prepare:
+    """One split of one dataset, as its reader gives it."""
+    output:
+        images=out("prepare", "images"),
+        labels=out("prepare", "labels"),
+        captions=out("prepare", "captions"),
+        record=out("prepare", "record"),
+    params:
+        spec=spec_of("prepare"),
+    log:
+        about("logs", "prepare"),
+    benchmark:
+        about("benchmarks", "prepare")
+    threads: 1
+    priority: 100
+    resources:
+        mem_mb=megabytes(1500, 1500),
+        runtime=minutes(30, 30),
+    conda:
+        "../../envs/data.yaml"
+    shell:
+        JOB + "prepare --spec {params.spec:q}"
+        " --output images={output.images:q} labels={output.labels:q} captions={output.captions:q}"
+        " record={output.record:q} > {log:q} 2>&1"

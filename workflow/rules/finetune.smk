@@ -1,0 +1,121 @@
+# Backbones, class embeddings, and fine-tuned models.
+# REQUIRED INPUTS: prepared data. OUTPUTS: backbones/{backbone}/, heads/{tower}/{dataset}, models/{model}/
+
+
+rule pretrain:
+    """A small CLIP on drawn images and captions: the stand-in for weights that cannot be downloaded."""
+    input:
+        data=need("pretrain", "data"),
+        images=ancient(need("pretrain", "data", "images")),
+        captions=ancient(need("pretrain", "data", "captions")),
+    output:
+        weights=out("pretrain", "weights"),
+        log=out("pretrain", "log"),
+        record=out("pretrain", "record"),
+    params:
+        spec=spec_of("pretrain"),
+    log:
+        about("logs", "pretrain"),
+    benchmark:
+        about("benchmarks", "pretrain")
+    threads: THREADS
+    priority: 90
+    resources:
+        mem_mb=megabytes(3000, 16000),
+        runtime=minutes(60, 60),
+        gpu=gpus(),
+    conda:
+        "../../envs/train.yaml"
+    shell:
+        JOB + "pretrain --spec {params.spec:q} --input data={input.data:q}"
+        " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"
+
+
+rule heads:
+    """The class embeddings of one dataset, once for all models that share the text tower."""
+    input:
+        backbone=need("heads", "backbone"),
+        weights=ancient(need("heads", "backbone", "weights")),
+    output:
+        head=out("heads", "head"),
+        record=out("heads", "record"),
+    params:
+        spec=spec_of("heads"),
+    log:
+        about("logs", "heads"),
+    benchmark:
+        about("benchmarks", "heads")
+    threads: THREADS
+    priority: 80
+    resources:
+        mem_mb=megabytes(1500, 8000),
+        runtime=minutes(15, 15),
+        gpu=gpus(),
+    conda:
+        "../../envs/evaluate.yaml"
+    shell:
+        JOB + "heads --spec {params.spec:q} --input backbone={input.backbone:q}"
+        " --output head={output.head:q} record={output.record:q} > {log:q} 2>&1"
+
+
+rule finetune:
+    """One model: a method on a backbone, with one seed."""
+    input:
+        backbone=need("finetune", "backbone"),
+        weights=ancient(need("finetune", "backbone", "weights")),
+        data=need("finetune", "data"),
+        images=ancient(need("finetune", "data", "images")),
+        head=need("finetune", "head"),
+        embeddings=ancient(need("finetune", "head", "head")),
+    output:
+        weights=out("finetune", "weights"),
+        log=out("finetune", "log"),
+        record=out("finetune", "record"),
+    params:
+        spec=spec_of("finetune"),
+    log:
+        about("logs", "finetune"),
+    benchmark:
+        about("benchmarks", "finetune")
+    wildcard_constraints:
+        model=r"[^/]+\.s\d+",
+    threads: THREADS
+    priority: 70
+    resources:
+        mem_mb=megabytes(3000, 32000),
+        runtime=minutes(60, 1440),
+        gpu=gpus(),
+    conda:
+        "../../envs/train.yaml"
+    shell:
+        JOB + "finetune --spec {params.spec:q}"
+        " --input backbone={input.backbone:q} data={input.data:q} head={input.head:q}"
+        " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"
+
+
+rule adopt:
+    """A model whose method does not train: its backbone under the method's name."""
+    input:
+        backbone=need("adopt", "backbone"),
+    output:
+        weights=out("adopt", "weights"),
+        log=out("adopt", "log"),
+        record=out("adopt", "record"),
+    params:
+        spec=spec_of("adopt"),
+    log:
+        about("logs", "adopt"),
+    benchmark:
+        about("benchmarks", "adopt")
+    wildcard_constraints:
+        model=r"[^/.]+\.[^/.]+",
+    threads: 1
+    priority: 70
+    resources:
+        mem_mb=megabytes(500, 500),
+        runtime=minutes(5, 5),
+    conda:
+        "../../envs/train.yaml"
+    shell:
+        JOB + "adopt --spec {params.spec:q} --input backbone={input.backbone:q}"
+        " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"

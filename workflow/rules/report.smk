@@ -1,0 +1,91 @@
+# Tables, figures, and the report: light, and always of exactly the cells that the plan lists.
+# REQUIRED INPUTS: every cell. OUTPUTS: tables/, figures/, report.html
+
+
+localrules:
+    tables,
+    figures,
+    report,
+
+
+rule tables:
+    """All cells in tidy tables with intervals, comparisons and alarms."""
+    input:
+        cells=records(PLAN.cells),
+    output:
+        cells=out("tables", "cells"),
+        sets=out("tables", "sets"),
+        methods=out("tables", "methods"),
+        paired=out("tables", "paired"),
+        falls=out("tables", "falls"),
+        training=out("tables", "training"),
+        alarms=out("tables", "alarms"),
+        record=out("tables", "record"),
+    params:
+        spec=spec_of("tables"),
+    log:
+        about("logs", "tables"),
+    benchmark:
+        about("benchmarks", "tables")
+    threads: 1
+    resources:
+        mem_mb=megabytes(2000, 2000),
+        runtime=minutes(30, 30),
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        JOB + "tables --spec {params.spec:q} --input results={RESULTS:q}"
+        " --output cells={output.cells:q} sets={output.sets:q} methods={output.methods:q} paired={output.paired:q}"
+        " falls={output.falls:q} training={output.training:q} alarms={output.alarms:q} record={output.record:q} > {log:q} 2>&1"
+
+
+rule figures:
+    """Charts in Vega-Lite."""
+    input:
+        tables=out("tables", "record"),
+        trained=records(PLAN.trained),
+    output:
+        charts=out("figures", "charts"),
+        record=out("figures", "record"),
+    params:
+        spec=spec_of("figures"),
+    log:
+        about("logs", "figures"),
+    benchmark:
+        about("benchmarks", "figures")
+    threads: 1
+    resources:
+        mem_mb=megabytes(2000, 2000),
+        runtime=minutes(30, 30),
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        JOB + "figures --spec {params.spec:q} --input results={RESULTS:q} tables={input.tables:q}"
+        " --output charts={output.charts:q} record={output.record:q} > {log:q} 2>&1"
+
+
+rule report:
+    """The one page that people read."""
+    input:
+        tables=out("tables", "record"),
+        figures=out("figures", "record"),
+        sheets=records(PLAN.sheets.values()),
+    output:
+        page=out("report", "page"),
+        record=out("report", "record"),
+    params:
+        spec=spec_of("report"),
+    log:
+        about("logs", "report"),
+    benchmark:
+        about("benchmarks", "report")
+    threads: 1
+    resources:
+        mem_mb=megabytes(2000, 2000),
+        runtime=minutes(30, 30),
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        JOB + "report --spec {params.spec:q}"
+        " --input results={RESULTS:q} tables={input.tables:q} figures={input.figures:q}"
+        " --output page={output.page:q} record={output.record:q} > {log:q} 2>&1"

@@ -1,0 +1,47 @@
+"""The command `zsr`: questions about results that Snakemake does not answer. Each command is one file here."""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from zsr import config
+from zsr.errors import ZsrError
+from zsr.plan import Plan
+
+COMMANDS = {
+    "status": "what is done, stale and missing",
+    "why": "why a result would be made again, in words",
+    "verify": "check every result: bytes, seals, specs",
+    "repair": "remove results that are damaged or stale, so that snakemake makes them again",
+    "prune": "list results that no config entry asks for any more",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, run one command, print one line on a mistake."""
+    parser = argparse.ArgumentParser(prog="zsr", description="Questions about the results of a zsr workflow.")
+    parser.add_argument("--configfile", default="config.yaml", help="the config of the results (default: config.yaml)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, about in COMMANDS.items():
+        _module(name).options(commands.add_parser(name, help=about, description=about.capitalize() + "."))
+    given = parser.parse_args(arguments)
+    try:
+        sys.exit(_module(given.command).run(given))
+    except ZsrError as error:
+        if os.environ.get("ZSR_TRACEBACK"):
+            raise
+        sys.exit(f"zsr: {error}")
+    except BrokenPipeError:  # `zsr status | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def plan_of(given: argparse.Namespace) -> Plan:
+    """The plan of the config that the command line names."""
+    return Plan(config.read(Path(given.configfile)))
+
+
+def _module(name: str):
+    return importlib.import_module(f"zsr.cli.{name}")

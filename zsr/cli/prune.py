@@ -1,0 +1,48 @@
+"""`zsr prune`: results that the config no longer asks for, such as those of an ε that was taken out."""
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from zsr import layout
+from zsr.cli import plan_of
+from zsr.plan import Plan
+
+# the folders that hold results alone; logs and benchmarks of orphans are left for people to read
+FOLDERS = sorted({pattern.split("/")[0] for pattern in (layout.DATA, layout.BACKBONE, layout.HEAD, layout.MODEL, layout.CELL)})
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--delete", action="store_true", help="delete them; without it they are only listed")
+
+
+def run(given: argparse.Namespace) -> int:
+    plan = plan_of(given)
+    found = list(orphans(plan))
+    size = sum(path.stat().st_size for path in found)
+    for path in found:
+        print(path)
+        if given.delete:
+            path.unlink()
+    if given.delete:
+        for folder in FOLDERS:
+            _remove_empty(plan.results / folder)
+    print(f"{len(found)} orphans, {size / 2**20:.1f} MiB{' deleted' if given.delete else ''}")
+    return 0
+
+
+def orphans(plan: Plan) -> Iterator[Path]:
+    """Files among the results that no job of the plan makes; what an unfinished training keeps is not one."""
+    for folder in FOLDERS:
+        for path in sorted((plan.results / folder).rglob("*")):
+            name = str(path.relative_to(plan.results))
+            kept = plan.owner(f"{Path(name).parent}/manifest.json") or "tensorboard" in path.parts
+            if path.is_file() and not plan.owner(name) and not kept:
+                yield path
+
+
+def _remove_empty(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            shutil.rmtree(path)

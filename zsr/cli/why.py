@@ -1,0 +1,101 @@
+"""`zsr why <file>`: why a result would be made again: which key of its spec or which source file changed."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from zsr import provenance
+from zsr.cli import plan_of
+from zsr.errors import ZsrError, unknown
+from zsr.memory import on_disk
+from zsr.plan import Job, Plan
+from zsr.store import check_digest, read_record
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a file among the results")
+
+
+def run(given: argparse.Namespace) -> int:
+    plan = plan_of(given)
+    job = find(plan, given.file)
+    print(f"{given.file} is made by: {job.title}")
+    reasons = list(explain(plan, job))
+    for reason in reasons:
+        print(f"  {reason}")
+    if not reasons:
+        print("  it is up to date: made from the spec that the config and the code ask for")
+    return 0
+
+
+def find(plan: Plan, file: str) -> Job:
+    """The job that makes a file, given from the working folder or from the results folder."""
+    path = Path(file)
+    names = [str(path)]
+    if path.resolve().is_relative_to(plan.results.resolve()):
+        names.append(str(path.resolve().relative_to(plan.results.resolve())))
+    for name in names:
+        if job := plan.owner(name):
+            return job
+    if path.exists():
+        raise ZsrError(f"{file}: no job of this config makes it; `zsr prune` lists such files")
+    raise unknown("result", names[-1], (path for job in plan.jobs.values() for path in job.outputs.values()))
+
+
+def explain(plan: Plan, job: Job, through: str = "") -> Iterator[str]:
+    """Reasons in words, following changed inputs to where they changed."""
+    if not on_disk(plan, job):
+        yield f"{through}{job.record} is not there"
+        return
+    try:
+        record = read_record(plan.results / job.record)
+        for name, wanted in record["digests"].items():
+            check_digest(plan.results / job.outputs[name], wanted)
+    except ZsrError as error:
+        yield f"{through}{error}"
+        return
+    if record["spec_hash"] == job.hash:
+        return
+    old, new = record["spec"], job.spec
+    yield from (f"{through}{line}" for line in changed_keys(_settings(old), _settings(new)))
+    if old["code"]["digest"] != new["code"]["digest"]:
+        yield from (f"{through}{line}" for line in changed_files(record["code_files"], new["code"]["roots"]))
+    if old["environment"]["pins"] != new["environment"]["pins"]:
+        yield f"{through}the pins of envs/{new['environment']['name']}.yaml changed"
+    for role, upstream in job.needs.items():
+        if old["needs"].get(role) != upstream.hash:
+            deeper = list(explain(plan, upstream, f"{through}its {role} ({upstream.title}): "))
+            yield from deeper or [f"{through}its {role} ({upstream.title}) was made anew"]
+
+
+def _settings(spec: dict) -> dict:
+    return {key: value for key, value in spec.items() if key not in ("code", "environment", "needs")}
+
+
+def changed_keys(old: object, new: object, place: str = "") -> Iterator[str]:
+    """`recipe.lr: 0.001 -> 0.002`, one line a leaf."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from changed_keys(old.get(key), new.get(key), f"{place}.{key}" if place else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from changed_keys(a, b, f"{place}[{i}]")
+    elif old != new:
+        yield f"{place}: {_brief(old)} -> {_brief(new)}"
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def changed_files(old: dict[str, str], roots: list[str]) -> Iterator[str]:
+    """The source files whose meaning changed (comments and formatting do not count)."""
+    new = provenance.fingerprint(roots).files
+    for path in sorted(old.keys() | new.keys()):
+        if path not in new:
+            yield f"code: {path} is no longer used"
+        elif path not in old:
+            yield f"code: {path} is used now"
+        elif old[path] != new[path]:
+            yield f"code: {path} changed"

@@ -1,0 +1,176 @@
+"""What every job does around its work: read the spec, check that code and packages are the spec's, publish the results.
+
+    python -m workflow.scripts.evaluate --spec '{…}' --input model=… --output rows=… record=…
+
+Outputs are written under temporary names and renamed only at the end, after the code's fingerprint was taken again:
+a result whose code was edited while the job was queued or running never lands. The record is written last.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from zsr import provenance, store
+from zsr.errors import ZsrError
+
+START = time.time()  # the interpreter's own start is 20 ms earlier
+
+
+class Job:
+    """The spec, the files it names, and what the work reports."""
+
+    def __init__(self, spec: dict, inputs: dict[str, list[Path]], outputs: dict[str, Path]) -> None:
+        self.spec = spec
+        self.hash = provenance.short_hash(provenance.canonical(spec))
+        self._inputs = inputs
+        self.final = outputs
+        self.outputs = {name: path.with_name(f".{path.name}.part") for name, path in outputs.items()}
+        self.facts: dict = {}  # what goes into the record beside spec and digests
+
+    @property
+    def folder(self) -> Path:
+        """Where the results lie; a checkpoint of unfinished work may lie there too."""
+        return self.final["record"].parent
+
+    def input(self, name: str) -> Path:
+        """The one file given as --input name=…"""
+        (path,) = self._inputs[name]
+        return path
+
+    def inputs(self, name: str) -> list[Path]:
+        """All files given as --input name=…"""
+        return self._inputs.get(name, [])
+
+    def record(self, name: str) -> dict:
+        """The record of an upstream result, checked against the spec that this job names for it."""
+        return store.read_record(self.input(name), self.spec["needs"][name])
+
+    def check_code(self) -> dict[str, str]:
+        """Compare the code on disk with the spec's fingerprint; returns the hash of each file."""
+        provenance.forget()
+        wanted = self.spec["code"]
+        found = provenance.fingerprint(wanted["roots"])
+        if found.digest != wanted["digest"]:
+            raise ZsrError(
+                f"{self.spec['job']}: the code changed after this job was planned (fingerprint {found.digest}, "
+                f"planned {wanted['digest']}); run snakemake again"
+            )
+        return found.files
+
+    def publish(self, code_files: dict[str, str]) -> None:
+        """Rename the outputs into place, the record last: it says what the others must be."""
+        files = {name: path for name, path in self.outputs.items() if name != "record"}
+        record = {
+            "spec_hash": self.hash,
+            "spec": self.spec,
+            "digests": {name: store.digest(path) for name, path in files.items()},
+            **self.facts,
+            "seconds": round(time.time() - START, 3),
+            "versions": versions(self.spec["environment"]["name"]),
+            "machine": machine(),
+            "code_files": code_files,
+        }
+        record["seal"] = store.seal(json.loads(json.dumps(record)))
+        for name, path in files.items():
+            os.replace(path, self.final[name])
+        store.write_json(self.final["record"], record)
+
+
+def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None:
+    """The whole life of a job; ends the process, with one line on a mistake (ZSR_TRACEBACK=1 shows where)."""
+    die_with_parent()
+    try:
+        job = parse(arguments)
+        os.environ["OMP_NUM_THREADS"] = str(job.spec.get("threads", 1))  # before torch and numpy are imported
+        check_packages(job.spec["environment"])
+        code_files = job.check_code()
+        for path in job.outputs.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        work(job)
+        job.check_code()
+        job.publish(code_files)
+    except ZsrError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'file'}: {error.strerror or error}; free space or mend the permissions, then run again")
+    except MemoryError:
+        fail("out of memory; give the job more (mem_mb) or make its batch smaller")
+
+
+def parse(arguments: list[str] | None) -> Job:
+    parser = argparse.ArgumentParser(description="One job of the workflow; started by its rule.")
+    parser.add_argument("--spec", required=True, help="canonical JSON, made by zsr.plan")
+    parser.add_argument("--input", nargs="*", default=[], metavar="NAME=FILE")
+    parser.add_argument("--output", nargs="+", required=True, metavar="NAME=FILE")
+    given = parser.parse_args(arguments)
+    inputs: dict[str, list[Path]] = {}
+    for name, _, path in (entry.partition("=") for entry in given.input):
+        inputs.setdefault(name, []).append(Path(path))
+    outputs = {name: Path(path) for name, _, path in (entry.partition("=") for entry in given.output)}
+    return Job(json.loads(given.spec), inputs, outputs)
+
+
+def fail(line: str) -> None:
+    """One line, in the log and (descriptor 3, opened by the rule) on the terminal."""
+    if os.environ.get("ZSR_TRACEBACK"):
+        traceback.print_exc()
+    print(f"zsr: {line}", file=sys.stderr, flush=True)
+    try:
+        os.write(3, f"zsr: {line}\n".encode())
+    except OSError:
+        sys.stderr.flush()  # run by hand: there is no descriptor 3, and the line above was seen
+    sys.exit(1)
+
+
+def die_with_parent() -> None:
+    """Linux: end this process when the one that started it ends, however it ends; no orphan trains on."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def check_packages(environment: dict) -> None:
+    """The packages that run must be the pins that the spec names, or the spec would lie."""
+    name = environment["name"]
+    if provenance.environment(name) != environment["pins"]:
+        raise ZsrError(f"envs/{name}.yaml changed after this job was planned; run snakemake again")
+    for package, pinned in provenance.pins(name).items():
+        if package in ("python", "pip"):
+            continue
+        found = installed(package)
+        if found.split("+")[0] != pinned:
+            raise ZsrError(
+                f"{package} {found} is installed, envs/{name}.yaml pins {pinned}; run `make venv`, or change the pin "
+                "there and in requirements.lock"
+            )
+
+
+def installed(package: str) -> str:
+    """The version of an installed package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def versions(environment: str) -> dict[str, str]:
+    """What a record says of the software."""
+    packages = {name: installed(name) for name in provenance.pins(environment) if name not in ("python", "pip")}
+    return {"python": platform.python_version(), **packages}
+
+
+def machine() -> dict[str, object]:
+    """What a record says of the hardware; the host's name is nobody's business."""
+    found: dict[str, object] = {"system": platform.platform(), "cpu": platform.machine(), "cores": os.cpu_count()}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found

@@ -1,0 +1,52 @@
+"""Where each result lies, relative to the results folder: the one list of path patterns.
+
+The rules use the patterns with their wildcards; `zsr.plan` fills them in. Nobody globs for results.
+"""
+
+DATA = "data/{dataset}/{split}/{transform}"
+BACKBONE = "backbones/{backbone}"
+HEAD = "heads/{tower}/{dataset}"
+MODEL = "models/{model}"
+CELL = "eval/{protocol}/{model}/{dataset}/{attack}/eps-{eps}"
+TABLES = "tables"
+FIGURES = "figures"
+REPORT = "report.html"
+
+# output name -> file, per kind of job; `record` is the JSON file that carries the spec
+OUTPUTS = {
+    "prepare": {
+        "images": DATA + "/images.npy",
+        "labels": DATA + "/labels.npy",
+        "captions": DATA + "/captions.json",
+        "record": DATA + "/manifest.json",
+    },
+    "pretrain": {
+        "weights": BACKBONE + "/weights.safetensors",
+        "log": BACKBONE + "/train.jsonl",
+        "record": BACKBONE + "/manifest.json",
+    },
+    "heads": {"head": HEAD + ".safetensors", "record": HEAD + ".json"},
+    "finetune": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "adopt": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "evaluate": {"rows": CELL + ".parquet", "record": CELL + ".json"},
+    "tables": {
+        "cells": TABLES + "/cells.csv",
+        "sets": TABLES + "/sets.csv",
+        "methods": TABLES + "/methods.csv",
+        "paired": TABLES + "/paired.csv",
+        "falls": TABLES + "/falls.csv",
+        "training": TABLES + "/training.csv",
+        "alarms": TABLES + "/alarms.csv",
+        "record": TABLES + "/manifest.json",
+    },
+    "figures": {"charts": FIGURES + "/charts.json", "record": FIGURES + "/manifest.json"},
+    "report": {"page": REPORT, "record": "report.json"},
+}

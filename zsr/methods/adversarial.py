@@ -1,0 +1,42 @@
+"""Base of the methods that train on adversarial images: the inner attack, and what it maximises."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from zsr.attacks.inner import Perturbed, perturb
+from zsr.methods.base import Batch, Method
+from zsr.task import Task
+
+
+@dataclass(frozen=True)
+class Adversarial(Method):
+    """PGD inside training: K steps of α, random start, last iterate, the network in eval mode (METHODS 0.2)."""
+
+    def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """What the attack climbs, from features [B, D] to one value per image [B]; cross-entropy unless overridden."""
+        return lambda features: F.cross_entropy(task.logits(features), batch.labels, reduction="none")
+
+    def attack(self, task: Task, batch: Batch) -> Perturbed:
+        """Adversarial images `.x`, and `.net_input`, the same normalised: the last step has already done that."""
+        training = task.visual.training
+        task.visual.eval()  # BatchNorm statistics belong to the update; the attacked network is the one that is evaluated
+        try:
+            return perturb(
+                task.visual,
+                batch.images,
+                self.objective(task, batch),
+                eps=task.eps,
+                steps=task.attack_steps,
+                step_size=task.attack_alpha * task.eps,
+                mean=task.mean_tensor,
+                std=task.std_tensor,
+                keys=batch.keys,
+                seed=task.seed,
+                counter=batch.step,
+                kernels=task.kernels,
+            )
+        finally:
+            task.visual.train(training)

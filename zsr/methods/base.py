@@ -1,0 +1,44 @@
+"""What a method is: hyper-parameters, which parameters train, and a loss. The loop itself is `zsr.train`.
+
+A method is one file in this folder with one frozen dataclass derived from `Method`; its fields are what the config
+may set under `settings`. Methods that need adversarial images derive from `zsr.methods.adversarial.Adversarial`.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from zsr.task import Task
+
+
+class Batch(NamedTuple):
+    """One step's images."""
+
+    images: Tensor  # [B, 3, H, W] float32 in [0, 1]
+    labels: Tensor  # [B] int64
+    keys: Tensor  # [B] int64, each image's place in the source set: randomness is keyed by it
+    step: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of all methods."""
+
+    trains: ClassVar[bool] = True
+
+    def trainable(self, visual: nn.Module) -> list[str]:
+        """The names of the visual tower's parameters that train; the rest stay bit-identical."""
+        return [name for name, _ in visual.named_parameters()]
+
+    def loss(self, task: "Task", batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and what else is worth logging."""
+        raise TypeError(f"{type(self).__name__} has no loss")
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The share of correct predictions, for the training log."""
+    with torch.no_grad():
+        return (logits.argmax(1) == labels).float().mean()

@@ -1,0 +1,27 @@
+"""Class names and templates become class embeddings: one unit vector per class, the mean over its templates."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zsr.errors import ZsrError
+from zsr.models.backbone import Backbone
+
+
+def class_embeddings(backbone: Backbone, classes: list[str], templates: list[str]) -> Tensor:
+    """t_c = normalise(mean over templates of normalise(g(template(c)))) [C, D], float32 on the CPU.
+
+    Classes whose prompts the tokenizer cannot tell apart would be decided by rounding: that is an error.
+    """
+    vectors = []
+    with torch.no_grad():
+        for name in classes:
+            prompts = [template.replace("{}", name) for template in templates]
+            vectors.append(F.normalize(F.normalize(backbone.encode_text(prompts).float(), dim=1).mean(0), dim=0))
+    head = torch.stack(vectors).cpu()
+    for i in range(len(classes)):
+        same = (head[i + 1 :] == head[i]).all(1).nonzero()
+        if len(same):
+            other = classes[i + 1 + int(same[0])]
+            raise ZsrError(f"the classes '{classes[i]}' and '{other}' have the same embedding; give them different names")
+    return head

@@ -1,0 +1,163 @@
+"""The fingerprint of the code that a job runs, so that a result is remade exactly when its code has changed.
+
+Snakemake tracks neither imported modules nor the text of scripts (a touch reruns everything, an edited import reruns
+nothing). Here the imports are walked from the job's entry points by `ast`, inside the project only, and each file is
+hashed as `ast.unparse` of its tree without docstrings: comments and formatting do not count. Components are loaded by
+name (`zsr.registry`), so a job's roots name the one method, attack or reader that it uses and no other is followed.
+A file that is not Python counts when a module beside it names it in a string literal.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from zsr.errors import ZsrError
+from zsr.registry import ROOT
+
+PACKAGES = ("zsr", "zsr_kernels", "workflow")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One digest for the whole closure, and one per file, so that `zsr why` can name the file that changed."""
+
+    digest: str
+    files: dict[str, str]
+
+
+def fingerprint(roots: Iterable[str], root: Path = ROOT) -> Fingerprint:
+    """Hash everything that the entry points `roots` (paths relative to the checkout) can reach."""
+    return _fingerprint(tuple(sorted(roots)), root)
+
+
+@cache
+def _fingerprint(roots: tuple[str, ...], root: Path) -> Fingerprint:
+    files = _closure(roots, root)
+    return Fingerprint(short_hash(canonical(files)), files)
+
+
+def forget() -> None:
+    """Drop what was read, so that the next `fingerprint` sees the files as they are now."""
+    for cached in (_fingerprint, _closure, _scan, hash_file):
+        cached.cache_clear()
+
+
+def canonical(value: object) -> str:
+    """JSON with one spelling: sorted keys, no blanks; floats keep their shortest exact form."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def short_hash(text: str) -> str:
+    """20 hex digits of sha256: no two specs of any study collide, and a person can still compare them."""
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@cache
+def environment(name: str, root: Path = ROOT) -> str:
+    """The hash of the pins in envs/<name>.yaml; comments and order do not count."""
+    return short_hash(canonical(pins(name, root)))
+
+
+@cache
+def pins(name: str, root: Path = ROOT) -> dict[str, str]:
+    """package -> version of an environment file (pip pins and conda pins alike)."""
+    path = root / "envs" / f"{name}.yaml"
+    found: dict[str, str] = {}
+    for entry in yaml.safe_load(path.read_text())["dependencies"]:
+        for pin in entry["pip"] if isinstance(entry, dict) else [entry]:
+            package, _, version = pin.replace("==", "=").partition("=")
+            found[package.strip()] = version.strip()
+    return found
+
+
+@cache
+def _closure(roots: tuple[str, ...], root: Path) -> dict[str, str]:
+    waiting = [root / path for path in roots]
+    seen: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        if not path.is_file():
+            raise ZsrError(f"{path}: no such file, but a job starts from it")
+        seen.add(path)
+        if path.suffix == ".py":
+            waiting += _scan(path, root)
+    return {str(path.relative_to(root)): hash_file(path) for path in sorted(seen)}
+
+
+@cache
+def hash_file(path: Path) -> str:
+    """Python by its syntax tree without docstrings, YAML by its content, anything else by its bytes."""
+    if path.suffix == ".py":
+        return short_hash(ast.unparse(_without_docstrings(_parse(path))))
+    if path.suffix == ".yaml":
+        return short_hash(canonical(yaml.safe_load(path.read_text())))
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
+
+
+@cache
+def _scan(path: Path, root: Path) -> tuple[Path, ...]:
+    """The files of the project that a module imports or names."""
+    found: list[Path] = []
+    for node in ast.walk(_parse(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found += _module_files(alias.name, root)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(node, path, root)
+            found += _module_files(module, root)
+            for alias in node.names:
+                found += _module_files(f"{module}.{alias.name}", root)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += _named_file(node.value, path)
+    return tuple(found)
+
+
+def _named_file(text: str, module: Path) -> Iterator[Path]:
+    if "." in text and len(text) < 100 and "\n" not in text and not text.endswith(".py"):
+        candidate = module.parent / text
+        if candidate.suffix and candidate.is_file():
+            yield candidate
+
+
+def _absolute(node: ast.ImportFrom, path: Path, root: Path) -> str:
+    if not node.level:
+        return node.module or ""
+    package = list(path.relative_to(root).with_suffix("").parts)
+    package = package[: len(package) - node.level]
+    return ".".join(package + ([node.module] if node.module else []))
+
+
+def _module_files(module: str, root: Path) -> Iterator[Path]:
+    """`zsr.a.b` runs zsr/__init__.py, zsr/a/__init__.py and zsr/a/b.py: all of them count."""
+    parts = module.split(".")
+    if parts[0] not in PACKAGES:
+        return
+    for depth in range(1, len(parts) + 1):
+        base = root.joinpath(*parts[:depth])
+        for candidate in (base / "__init__.py", base.with_suffix(".py")):
+            if candidate.is_file():
+                yield candidate
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text())
+    except SyntaxError as error:
+        raise ZsrError(f"{path}:{error.lineno}: {error.msg}") from error
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree

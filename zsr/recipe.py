@@ -1,0 +1,22 @@
+"""The recipe of adversarial fine-tuning that all methods share; the config's `finetune`, and a model's `recipe`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults are those of the papers on CLIP ViT-B/32 (TeCoA, PMG-AFT, TGA-ZSR; METHODS 2.2)."""
+
+    epochs: float = 10.0  # passes over the source set; may be a fraction
+    images: int = 0  # use only so many source images, drawn by seed; 0 is all
+    batch: int = 256
+    optimizer: str = "sgd"  # sgd | adamw
+    lr: float = 1e-5
+    momentum: float = 0.9  # SGD's momentum, AdamW's β1
+    weight_decay: float = 0.0
+    warmup: int = 1000  # steps of linear warm-up, then cosine to zero
+    clip: float = 0.0  # largest gradient norm; 0 is off
+    batchnorm: str = "train"  # train | eval: how BatchNorm normalises in the update; attacks always see eval
+    amp: str = "off"  # off | fp16 | bf16: autocast of the update, on CUDA only; weights stay fp32
+    attack_steps: int = 2  # PGD steps of the inner attack
+    attack_alpha: float = 1.0  # its step size, in units of ε

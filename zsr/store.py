@@ -1,0 +1,68 @@
+"""Results on disk: written whole or not at all, each with its spec, believed only if spec and digest are right."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zsr.errors import ZsrError
+
+REPAIR = "run `zsr repair` to remove it, then snakemake to make it again"
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed onto it when the block ends well and removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON through a temporary name; NaN is a mistake, not a number."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_record(path: Path, spec_hash: str | None = None) -> dict:
+    """The JSON record of a result; refused by name if it is missing, damaged, or of another spec."""
+    if not path.is_file():
+        raise ZsrError(f"{path}: missing; run snakemake to make it")
+    try:
+        record = json.loads(path.read_text())
+        found = record["spec_hash"]
+        whole = record["seal"] == seal(record)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZsrError(f"{path}: not a record of zsr ({type(error).__name__}); {REPAIR}") from error
+    if not whole:
+        raise ZsrError(f"{path}: its content does not match its seal, it was changed after it was made; {REPAIR}")
+    if spec_hash is not None and found != spec_hash:
+        raise ZsrError(f"{path}: stale, made for spec {found}, the plan asks for {spec_hash}; {REPAIR}")
+    return record
+
+
+def seal(record: dict) -> str:
+    """A hash of all of a record but its seal: a changed byte in a number of the record itself is found too."""
+    text = json.dumps({key: value for key, value in record.items() if key != "seal"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_digest(path: Path, wanted: str) -> Path:
+    """Refuse a file whose bytes are not those that its record names."""
+    if not path.is_file():
+        raise ZsrError(f"{path}: missing, though its record is there; {REPAIR}")
+    if digest(path) != wanted:
+        raise ZsrError(f"{path}: damaged, its bytes are not those that were written; {REPAIR}")
+    return path

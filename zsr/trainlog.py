@@ -1,0 +1,57 @@
+"""Training metrics: one JSON line a step, and the same for TensorBoard.
+
+A training that goes on after an interruption drops what was logged after its checkpoint, so that no step stands twice.
+TensorBoard's writer costs 1 s to import; it is asked for only when a training starts.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+
+class TrainLog:
+    """`log({"step": 3, "loss": 0.1})`; the part file of another spec is discarded."""
+
+    def __init__(self, path: Path, tensorboard: Path, spec_hash: str) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = path.with_name(f".{path.name}.{spec_hash}.part")
+        self.final = path
+        for other in path.parent.glob(f".{path.name}.*.part"):
+            if other != self.path:
+                other.unlink()
+        if not self.path.exists():
+            shutil.rmtree(tensorboard, ignore_errors=True)
+        self.rows = _rows(self.path)
+        self.file = None
+        self.board = SummaryWriter(str(tensorboard), purge_step=len(self.rows) or None)
+
+    def __enter__(self) -> "TrainLog":
+        return self
+
+    def __call__(self, row: dict[str, float]) -> None:
+        """Log one step."""
+        if self.file is None:
+            kept = [line for line in self.rows if json.loads(line)["step"] < row["step"]]
+            self.file = self.path.open("w", buffering=1)  # whole lines: a checkpoint never knows more than the log
+            self.file.writelines(f"{line}\n" for line in kept)
+        self.file.write(json.dumps(row) + "\n")
+        for name, value in row.items():
+            if name != "step":
+                self.board.add_scalar(name, value, row["step"])
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.file is not None:
+            self.file.close()
+        self.board.close()
+        if error is None:
+            self.path.replace(self.final)
+
+
+def _rows(path: Path) -> list[str]:
+    """The whole lines of an interrupted log; a last line that was cut is dropped."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return text[: text.rfind("\n") + 1].splitlines()
