@@ -329,6 +329,8 @@ def _complete_protocol(config: dict, protocol: dict, where: str) -> None:
         given = {key: value for key, value in entry.items() if key not in ("name", "attack")}
         place = f"{where}.attacks[{j}]"
         settings = settings_of("attacks", entry["attack"], given, place)
+        if protocol["verdict"] == "last" and not registry.describe("attacks", entry["attack"]).constants["last_iterate"]:
+            raise ZsrError(f"{place}: '{entry['attack']}' has no last iterate; write verdict: any")
         protocol["attacks"][j] = {"name": entry["name"], "attack": entry["attack"], "settings": settings}
     values = [eps_of(value, f"{where}.eps[{j}]") for j, value in enumerate(protocol["eps"])]
     if len(set(values)) != len(values):

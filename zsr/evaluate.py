@@ -52,20 +52,21 @@ def evaluate(
     """Attack the images that the spec names; `images` [N, 3, H, W] uint8 may be memory-mapped."""
     index = choose(len(labels), spec["images"], spec["seed"])
     model = Normalized(net, mean, std).to(spec["device"]).eval()
-    x = torch.from_numpy(np.ascontiguousarray(images[index])).to(spec["device"]).float().div_(255)
-    y = torch.from_numpy(labels[index]).to(spec["device"])
     verdicts = attack(
         model,
-        x,
-        y,
+        torch.from_numpy(np.ascontiguousarray(images[index])),  # uint8 on the CPU: slots move to the device as they fill
+        torch.from_numpy(labels[index]),
         spec["attack"],
         norm=spec["norm"],
         eps=eps,
         seed=spec["seed"],
         batch_size=spec["batch"],
-        index=torch.from_numpy(index).to(spec["device"]),
+        index=torch.from_numpy(index),
         verdict=spec["verdict"],
         kernels=spec["kernels"],
+        precision=spec["precision"],
+        keep_images=False,
+        device=spec["device"],
         **spec["settings"],
     )
     return Cell(index, labels[index], verdicts)

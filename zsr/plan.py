@@ -173,7 +173,7 @@ class Plan:
             "data": self.prepare(dataset, protocol["split"]),
         }
         text = configs.eps_text(eps)
-        spec = {key: protocol[key] for key in ("norm", "images", "verdict", "batch")}
+        spec = {key: protocol[key] for key in ("norm", "images", "verdict", "batch", "precision")}
         spec |= {"attack": attack["attack"], "settings": attack["settings"], "eps": text, "method": entry["method"]}
         spec |= {"seed": self.config["seed"], "kernels": self.config["kernels"], **self._machine()}
         wildcards = {

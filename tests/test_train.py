@@ -1,0 +1,182 @@
+"""The training loop: resumable to the bit, honest about what trains, and never spoiled by the inner attack."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from zsr import train
+from zsr.checkpoint import Checkpoint
+from zsr.errors import ZsrError
+from zsr.methods.base import Batch
+from zsr.methods.ce import CE
+from zsr.methods.tecoa import TeCoA
+from zsr.recipe import Recipe
+from zsr.task import Task
+from zsr.train import Source
+from zsr.trainlog import TrainLog
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+CPU = {"device": "cpu"}
+
+
+def tower(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 6)
+    )
+
+
+def task(eps: float = 8 / 255, seed: int = 0) -> Task:
+    torch.manual_seed(1)
+    head = F.normalize(torch.randn(4, 6), dim=1)
+    return Task(tower(), MEAN, STD, head, scale=10.0, eps=eps, attack_steps=2, attack_alpha=1.0, seed=seed)
+
+
+@pytest.fixture
+def source() -> Source:
+    rng = np.random.default_rng(0)
+    return Source(rng.integers(0, 256, (50, 3, 8, 8), dtype=np.uint8), rng.integers(0, 4, 50))
+
+
+def recipe(**keys) -> Recipe:
+    return Recipe(**{"epochs": 4, "batch": 8, "lr": 0.05, "warmup": 3, **keys})
+
+
+def fit(tmp_path, source, method=None, stop_after=None, seed=0, **keys):
+    """Train; with `stop_after`, be stopped by the signal that a scheduler sends."""
+    made = task(seed=seed)
+    checkpoint = Checkpoint(tmp_path / "last.ckpt", "spec")
+    with TrainLog(tmp_path / "log.jsonl", tmp_path / "board", "spec") as log:
+
+        def count(row):
+            log(row)
+            checkpoint.asked_to_stop = row["step"] + 1 == stop_after
+
+        cost = train.fine_tune(method or TeCoA(), made, source, recipe(**keys), checkpoint=checkpoint, log=count, **CPU)
+    checkpoint.done()
+    return made, cost
+
+
+@pytest.mark.parametrize("keys", [{}, {"optimizer": "adamw", "lr": 1e-3, "clip": 1.0}], ids=["sgd", "adamw"])
+def test_an_interrupted_training_ends_bit_identical(tmp_path, source, keys):
+    whole, cost = fit(tmp_path / "a", source, **keys)
+    assert cost["steps"] == 25
+    for stop in (1, 7, 19):
+        with pytest.raises(ZsrError, match="stopped by a signal"):
+            fit(tmp_path / "b", source, stop_after=stop, **keys)
+        assert (tmp_path / "b/last.ckpt").exists()
+    resumed, _ = fit(tmp_path / "b", source, **keys)
+    assert not (tmp_path / "b/last.ckpt").exists()
+    for name, value in whole.visual.state_dict().items():
+        assert torch.equal(value, resumed.visual.state_dict()[name]), name
+    logs = [[json.loads(line) for line in (tmp_path / x / "log.jsonl").read_text().splitlines()] for x in "ab"]
+    assert logs[0] == logs[1]
+    assert [row["step"] for row in logs[0]] == list(range(25))
+
+
+def test_a_checkpoint_of_another_spec_or_a_damaged_one(tmp_path, source, capsys):
+    with pytest.raises(ZsrError):
+        fit(tmp_path, source, stop_after=3)
+    assert Checkpoint(tmp_path / "last.ckpt", "other").load() is None
+    assert "another spec" in capsys.readouterr().err
+    (tmp_path / "last.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(ZsrError, match="damaged checkpoint"):
+        Checkpoint(tmp_path / "last.ckpt", "spec").load()
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path, source):
+    one, two, other = (fit(tmp_path / str(i), source, seed=seed)[0] for i, seed in enumerate((0, 0, 1)))
+    assert torch.equal(one.visual[0].weight, two.visual[0].weight)
+    assert not torch.equal(one.visual[0].weight, other.visual[0].weight)
+
+
+def test_attack_gradients_do_not_leak_into_the_update(source):
+    """One step of the loop's arithmetic equals a plain step on adversarial images that were made beforehand."""
+    made = task()
+    batch = Batch(torch.from_numpy(source.images[:8]).float() / 255, torch.from_numpy(source.labels[:8]), torch.arange(8), 0)
+    twin = copy.deepcopy(made.visual)
+    made.visual.train()
+    adversarial = TeCoA().attack(made, batch)
+    assert all(parameter.grad is None for parameter in made.visual.parameters())
+    assert made.visual.training
+    assert torch.equal(made.visual[1].running_mean, twin[1].running_mean)
+    loss, _ = TeCoA().loss(made, batch)
+    loss.backward()
+    twin.train()
+    logits = 10.0 * F.normalize(twin((adversarial.x - made.mean_tensor.view(1, 3, 1, 1)) / made.std_tensor.view(1, 3, 1, 1))) @ made.head.T
+    F.cross_entropy(logits, batch.labels).backward()
+    for ours, theirs in zip(made.visual.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_attack_stays_in_its_ball_and_hurts(source):
+    made = task(eps=16 / 255)
+    images = torch.from_numpy(source.images).float() / 255
+    batch = Batch(images, torch.from_numpy(source.labels), torch.arange(50), 0)
+    adversarial = TeCoA().attack(made, batch).x
+    assert (adversarial - images).abs().max() <= 16 / 255 + 1e-6
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    made.visual.eval()
+    loss = [F.cross_entropy(made.logits(made.features(x)), batch.labels).item() for x in (images, adversarial)]
+    assert loss[1] > loss[0]
+
+
+class Head(CE):
+    """Trains the last layer only."""
+
+    def trainable(self, visual):
+        return ["4.weight", "4.bias"]
+
+
+def test_what_is_frozen_stays_and_what_trains_moves(tmp_path, source):
+    made, _ = fit(tmp_path, source, Head())
+    moved = set(train.trained_tensors(made.visual, made.original))
+    statistics = {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert moved == {"4.weight", "4.bias"} | statistics
+    made, _ = fit(tmp_path / "eval", source, Head(), batchnorm="eval")
+    assert set(train.trained_tensors(made.visual, made.original)) == {"4.weight", "4.bias"}
+    assert torch.equal(made.frozen[0].weight, made.original["0.weight"])
+
+
+def test_training_learns(tmp_path, source):
+    fit(tmp_path, source, CE(), epochs=30)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
+    rates = [row["lr"] for row in rows]
+    assert rates[:3] == pytest.approx([0.05 / 3, 0.1 / 3, 0.05])
+    assert rates[-1] < 1e-3
+
+
+def test_nan_stops_before_the_weights_with_step_and_images(tmp_path, source):
+    class Broken(CE):
+        def loss(self, task, batch):
+            loss, extra = super().loss(task, batch)
+            return loss * (float("nan") if batch.step == 5 else 1), extra
+
+    with pytest.raises(ZsrError, match=r"loss is nan at step 5, images \[\d+"):
+        fit(tmp_path, source, Broken())
+
+
+@pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 9), (7, 7, 3), (5, 3, 8)])
+def test_order_visits_every_image_once_an_epoch(count, batch, steps):
+    flat = np.concatenate(list(train.order(count, batch, 0, steps, seed=3)))
+    for epoch in range(len(flat) // count):
+        assert sorted(flat[epoch * count : (epoch + 1) * count]) == list(range(count))
+    late = list(train.order(count, batch, 2, steps, seed=3))
+    assert np.array_equal(np.concatenate(late), flat[2 * batch :])
+
+
+def test_mistakes_are_named(tmp_path, source):
+    with pytest.raises(ZsrError, match="unknown optimizer 'adam'"):
+        fit(tmp_path, source, optimizer="adam")
+    with pytest.raises(ZsrError, match="60 is more than the 50"):
+        fit(tmp_path, source, images=60)
+    with pytest.raises(ZsrError, match="no parameter 'absent'"):
+        train.choose_parameters(type("M", (CE,), {"trainable": lambda self, visual: ["absent"]})(), tower())

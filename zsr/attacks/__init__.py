@@ -1,0 +1,23 @@
+"""Attacks on any model from images in [0, 1] to logits: one function, verdicts that hold.
+
+    from zsr.attacks import attack
+    verdicts = attack(model, x, y, "autoattack", norm="linf", eps=1/255, seed=0, batch_size=64)
+    verdicts.robust.float().mean()
+
+Attacks are found by name (`zsr.registry`); this package imports none of them, so that a result depends on the code of
+the attack that made it and on no other's. `AutoAttack` is the drop-in class for users of the authors' package.
+"""
+
+from zsr.attacks.entry import Verdicts, attack
+from zsr.attacks.inner import Perturbed, perturb
+from zsr.attacks.victim import Normalized, Passes
+
+__all__ = ["AutoAttack", "Normalized", "Passes", "Perturbed", "Verdicts", "attack", "perturb"]
+
+
+def __getattr__(name: str):
+    if name == "AutoAttack":  # by name, on demand: results do not depend on the drop-in's code
+        import importlib
+
+        return importlib.import_module("zsr.attacks.dropin").AutoAttack
+    raise AttributeError(f"module 'zsr.attacks' has no attribute '{name}'")

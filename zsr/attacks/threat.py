@@ -1,0 +1,112 @@
+"""The threat model: which points an attacker may reach (`start`, `step`, `project`), and where the kernels sit.
+
+A `Threat` is a norm and a radius, always inside the box [0, 1]. An `Inlet` says how pixels enter the network: with mean
+and std the normalisation is fused into each step, without them the network takes pixels. x and x0 are float32; only
+the network's input is cast.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import zsr_kernels
+from zsr.errors import ZsrError, unknown
+from zsr_kernels import reference
+
+NORMS = ("linf", "l2", "l1")
+TOLERANCE = 1e-6  # x0 +- eps rounds; larger radii (L2, L1) round in proportion
+
+
+@dataclass(frozen=True)
+class Inlet:
+    """How pixels enter the network: (x - mean) / std in `dtype`; mean and std are `[C]` tensors, or None."""
+
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, x: Tensor, kernels: str = "auto") -> Tensor:
+        return zsr_kernels.normalize(x, self.mean, self.std, self.dtype, kernels)
+
+    def pixel_gradient(self, grad: Tensor) -> Tensor:
+        """The gradient with respect to pixels, float32, from that with respect to the network's input."""
+        return reference.normalize_backward(grad, self.std)
+
+
+@dataclass(frozen=True)
+class Threat:
+    """All x with ||x - x0|| <= eps and 0 <= x <= 1."""
+
+    norm: str
+    eps: float
+    inlet: Inlet = Inlet()
+    kernels: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise unknown("norm", self.norm, NORMS, "attack")
+        if not self.eps >= 0:
+            raise ZsrError(f"attack: eps={self.eps} must be a number >= 0 (a radius in pixel units, images in [0, 1])")
+
+    def start(self, x0: Tensor, keys: Tensor, seed: int, stream: int) -> tuple[Tensor, Tensor]:
+        """A random point of the ball for each image, keyed by (seed, key, stream), and the network's input there."""
+        i = self.inlet
+        return zsr_kernels.start(x0, keys, seed, stream, self.eps, self.norm, i.mean, i.std, i.dtype, self.kernels)
+
+    def origin(self, x0: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean image as a starting point."""
+        return reference.pixels(x0).clone(), self.inlet(x0, self.kernels)
+
+    def step(self, x: Tensor, x0: Tensor, grad: Tensor, size: float | Tensor, share: float = 0.05):
+        """One steepest step of length `size` in this norm, back into ball and box: (x', the network's input)."""
+        i = self.inlet
+        if self.norm == "linf":
+            return zsr_kernels.linf_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, self.kernels)
+        if self.norm == "l2":
+            return zsr_kernels.l2_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, self.kernels)
+        return zsr_kernels.l1_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, share)
+
+    def momentum_step(self, s: dict[str, Tensor], grad: Tensor, restore: Tensor, weight: Tensor):
+        """APGD's step from the state `s` (L-infinity, L2): (x', where it started from, the network's input)."""
+        i = self.inlet
+        return zsr_kernels.apgd_step(
+            s["x"], s["x_prev"], s["x_best"], s["x0"], grad, s["grad_best"], restore, s["size"], weight,
+            self.eps, self.norm, i.mean, i.std, i.dtype, self.kernels,
+        )  # fmt: skip
+
+    def project(self, y: Tensor, x0: Tensor, eps: float | None = None) -> Tensor:
+        """Back into the ball (of radius `eps`, if it is another one) and the box."""
+        eps = self.eps if eps is None else eps
+        x0 = reference.pixels(x0)
+        if self.norm == "linf":
+            return reference.linf_project(y, x0, eps)
+        return reference.l2_project(y, x0, eps) if self.norm == "l2" else reference.l1_project(y, x0, eps)
+
+    def distance(self, x: Tensor, x0: Tensor) -> Tensor:
+        """||x - x0|| of each image, [B]."""
+        delta = (x - reference.pixels(x0)).reshape(len(x), -1)
+        if self.norm == "linf":
+            return delta.abs().amax(1)
+        return reference.norms(delta, 2 if self.norm == "l2" else 1)
+
+    def contains(self, x: Tensor, x0: Tensor) -> Tensor:
+        """Whether each image lies in ball and box, up to rounding, [B]."""
+        flat = x.reshape(len(x), -1)
+        slack = TOLERANCE * max(1.0, self.eps)
+        distance = self.distance(x.double(), reference.pixels(x0).double())  # a float32 sum of 1e5 terms errs by more
+        return (distance <= self.eps + slack) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
+
+
+def length(text: float | str, eps: float, where: str = "step_size") -> float:
+    """A length as the config writes it: 0.01, '1/255', 'eps', 'eps/4', '2*eps'."""
+    if isinstance(text, int | float):
+        return float(text)
+    try:
+        top, _, bottom = text.replace(" ", "").partition("/")
+        value = 1.0 / float(bottom) if bottom else 1.0
+        for factor in top.split("*"):
+            value *= eps if factor == "eps" else float(factor)
+        return value
+    except (ValueError, ZeroDivisionError):
+        raise ZsrError(f"{where}: '{text}' is no length; write a number, '1/255', 'eps/4' or '2*eps'") from None

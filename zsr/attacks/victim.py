@@ -1,0 +1,166 @@
+"""The model under attack: how it takes images, what it costs, and how it is left as it was found.
+
+`Normalized(net, mean, std)` says where the normalisation is, so that it can be fused into the attack's step; any other
+callable from [0, 1] to logits takes the plain path. Every forward goes through `Victim`, which counts image-passes,
+checks the output once per call and never leaves a trace: parameters are frozen while attacked, the train/eval state of
+every submodule and `requires_grad` of every parameter are restored, also when the attack raises.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zsr.attacks.objectives import margins
+from zsr.attacks.threat import Inlet
+from zsr.errors import ZsrError, unknown
+
+PRECISIONS = ("fp32", "tf32", "fp16")
+
+
+class Normalized(nn.Module):
+    """Images in [0, 1] -> logits, with the normalisation in the open: `net` sees (x - mean) / std."""
+
+    def __init__(self, net: nn.Module, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).flatten())
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).flatten())
+        if self.mean.shape != self.std.shape or not bool((self.std > 0).all()):
+            raise ZsrError("Normalized: mean and std need one value per channel each, std > 0")
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        return self.net((x - self.mean.view(shape)) / self.std.view(shape))
+
+
+@dataclass
+class Passes:
+    """Image-passes through the network: one image, once forward or once backward."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+class Victim:
+    """A model with its inlet, its precision and the count of passes spent on it."""
+
+    def __init__(self, model: Callable, precision: str = "fp32", device: torch.device | None = None):
+        if precision not in PRECISIONS:
+            raise unknown("precision", precision, PRECISIONS, "attack")
+        self.model = model
+        self.module = model if isinstance(model, nn.Module) else None
+        self.precision = precision
+        self.device = device or self._device_of_model()
+        self.fused = isinstance(model, Normalized)
+        self.net = model.net if self.fused else model
+        self.inlet = Inlet(
+            model.mean.to(self.device) if self.fused else None,
+            model.std.to(self.device) if self.fused else None,
+            torch.float16 if precision == "fp16" else torch.float32,
+        )
+        self.passes = Passes()
+        self.classes: int | None = None
+
+    def _device_of_model(self) -> torch.device:
+        tensors = [*self.module.parameters(), *self.module.buffers()] if self.module is not None else []
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    # -- forwards -----------------------------------------------------------------------------------------------------
+
+    def logits(self, net_input: Tensor) -> Tensor:
+        """The network in the attack's precision, with graph if the caller has enabled it."""
+        self.passes.forward += len(net_input)
+        with self._arithmetic():
+            return self._checked(self.net(net_input), len(net_input))
+
+    @torch.no_grad()
+    def exact(self, x: Tensor) -> Tensor:
+        """Logits of pixels `x`, always a fresh float32 forward: what verdicts are made of."""
+        self.passes.forward += len(x)
+        inlet = Inlet(self.inlet.mean, self.inlet.std)
+        with self._arithmetic(exact=True):
+            return self._checked(self.net(inlet(x, kernels="reference")), len(x)).float()
+
+    def judge(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prediction, margin and logits in float32, from a fresh forward."""
+        logits = self.exact(x)
+        if not bool(torch.isfinite(logits).all()):
+            raise _not_finite("logits")
+        return logits.argmax(1), margins(logits, y), logits
+
+    @contextmanager
+    def _arithmetic(self, exact: bool = False) -> Iterator[None]:
+        """TF32 as asked for, never in a verdict; float16 by autocast; the global flags restored."""
+        if self.device.type != "cuda":
+            with torch.autocast("cpu", torch.float16) if self.precision == "fp16" and not exact else nullcontext():
+                yield
+            return
+        tf32 = self.precision == "tf32" and not exact
+        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        try:
+            with torch.autocast("cuda", torch.float16, enabled=self.precision == "fp16" and not exact):
+                yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+    def _checked(self, logits: Tensor, n: int) -> Tensor:
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ZsrError(f"attack: the model must map {n} images to logits [{n}, classes], it gave {got}")
+        if logits.shape[1] < 2:
+            raise ZsrError("attack: the model has one class; nothing can be mistaken for another")
+        self.classes = logits.shape[1]
+        return logits
+
+    # -- gradients ----------------------------------------------------------------------------------------------------
+
+    def differentiable(self, logits: Tensor) -> None:
+        """Raise, with the cure, if the logits do not depend on the input in autograd's eyes."""
+        if not logits.requires_grad:
+            raise ZsrError(
+                "attack: the model's logits carry no gradient (detached, under no_grad, or not made by torch); "
+                "use a black-box attack: 'square' or 'transfer'"
+            )
+
+    def gradient(self, loss: Tensor, net_input: Tensor) -> Tensor:
+        """d sum(loss) / d input alone; for losses [B, K], K backwards: [B, K, ...]."""
+        columns = [loss] if loss.ndim == 1 else list(loss.unbind(1))
+        grads = []
+        for k, column in enumerate(columns, 1):
+            self.passes.backward += len(net_input)
+            (grad,) = torch.autograd.grad(
+                column, net_input, torch.ones_like(column), retain_graph=k < len(columns), allow_unused=True
+            )
+            if grad is None:
+                raise ZsrError("attack: the model's logits do not depend on its input; use 'square' or 'transfer'")
+            grads.append(grad)
+        return grads[0] if loss.ndim == 1 else torch.stack(grads, 1)
+
+    # -- leaving no trace ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Eval mode and frozen parameters inside; every flag as it was afterwards."""
+        if self.module is None:
+            yield
+            return
+        modes = [(m, m.training) for m in self.module.modules()]
+        grads = [(p, p.requires_grad) for p in self.module.parameters()]
+        try:
+            self.module.eval()
+            for p, _ in grads:
+                p.requires_grad_(False)
+            yield
+        finally:
+            for m, training in modes:
+                m.training = training
+            for p, required in grads:
+                p.requires_grad_(required)
+
+
+def _not_finite(what: str) -> ZsrError:
+    return ZsrError(f"attack: the model's {what} are NaN or infinite; check its weights, or attack in precision 'fp32'")

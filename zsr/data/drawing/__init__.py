@@ -1,0 +1,1 @@
+"""Images drawn by NumPy alone: shapes, glyphs, and the canvas that they are put on."""

@@ -1,0 +1,26 @@
+"""What a reader is: settings in, chunks of images out. It writes no file and knows no path of results."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Chunk(NamedTuple):
+    """Some images in the order of the split. Captions exist where a model is pretrained on them."""
+
+    images: np.ndarray  # [n, 3, H, W] uint8
+    labels: np.ndarray  # [n] int64, places in the dataset's `classes`
+    captions: list[str] | None = None  # alternatives of one image are separated by ' | '
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Base of all readers: the same settings give the same bytes, in every run and on every machine."""
+
+    seed: int = 0
+
+    def read(self, split: str) -> Iterator[Chunk]:
+        """The images of a split, as many as its definition promises or more."""
+        raise TypeError(f"{type(self).__name__} reads nothing")

@@ -1,0 +1,1 @@
+"""Tables, figures and the page: three stages that share no code but small helpers, so that each reruns alone."""

@@ -1,0 +1,132 @@
+"""What a careful reader would stumble over, found by the machine and shown in the report.
+
+An `alarm` is a number that should not be trusted before somebody has looked; a `note` is worth knowing. Tests on the
+same images decide (exact McNemar), so that noise on small sets does not cry wolf.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from zsr.report.epsilon import value
+from zsr.report.measured import Measured
+from zsr.report.statistics import mcnemar, wilson
+
+COLUMNS = ["severity", "kind", "protocol", "backbone", "model", "dataset", "attack", "eps", "message"]
+STRONG = ("autoattack",)
+BLACK_BOX = ("square",)
+MASKED = 0.05  # PGD this far above AutoAttack: gradients are likely masked
+FLIPS = 0.005  # verdicts that batch shapes may move
+TAIL = 0.01  # share of images that fall in the last tenth of the steps of an attack that has not converged
+LEVEL = 0.01
+
+
+def find(cells: list[Measured], labels: dict[tuple, str], missing: Iterable[dict]) -> pd.DataFrame:
+    """All alarms and notes; `missing` are lines for means whose sets are incomplete."""
+    lines: list[dict] = []
+
+    def report(severity: str, kind: str, cell: Measured, message: str) -> None:
+        lines.append(
+            {"severity": severity, "kind": kind, "protocol": cell.protocol, "backbone": cell.backbone,
+             "model": labels[cell.group], "dataset": cell.dataset, "attack": cell.attack, "eps": cell.eps,
+             "message": message}
+        )  # fmt: skip
+
+    plain = [cell for cell in cells if not cell.union]
+    for cell in plain:
+        for kind, severity, message in _alone(cell):
+            report(severity, kind, cell, message)
+    for same in _groups(plain, lambda c: (c.protocol, c.id, c.dataset)):
+        for cell, message in _clean_disagrees(same):
+            report("alarm" if cell is not None and "more than" in message else "note", "clean differs", cell, message)
+    for curve in _groups(plain, lambda c: (c.protocol, c.id, c.dataset, c.attack, c.threat)):
+        for cell, severity, message in _rises(curve):
+            report(severity, "robustness rises with ε", cell, message)
+    for rivals in _groups(plain, lambda c: (c.protocol, c.id, c.dataset, c.threat, c.eps)):
+        for cell, kind, message in _orders(rivals):
+            report("alarm", kind, cell, message)
+    for column in _groups(plain, lambda c: (c.protocol, c.dataset, c.attack, c.eps)):
+        first = column[0]
+        for cell in column[1:]:
+            if cell.index is not first.index or cell.label is not first.label:
+                report("alarm", "other images", cell, f"not the images of {labels[first.group]}: no paired test")
+    lines += missing
+    frame = pd.DataFrame(lines, columns=COLUMNS)
+    return frame.sort_values("severity", kind="stable", ignore_index=True)
+
+
+def _groups(cells: list[Measured], key) -> Iterable[list[Measured]]:
+    found: dict[tuple, list[Measured]] = defaultdict(list)
+    for cell in cells:
+        found[key(cell)].append(cell)
+    return found.values()
+
+
+def _alone(cell: Measured) -> Iterable[tuple[str, str, str]]:
+    """What one cell shows by itself: (kind, severity, message)."""
+    for fault in cell.faults:
+        yield "rows contradict the summary", "alarm", fault
+    n, clean, robust = len(cell.robust), float(cell.right.mean()), float(cell.robust.mean())
+    if robust > clean:
+        yield "robust above clean", "alarm", f"{robust:.1%} robust, {clean:.1%} clean"
+    if wilson(clean, n)[1] <= cell.chance:
+        yield "clean below chance", "alarm", f"{clean:.1%} clean accuracy, guessing gives {cell.chance:.1%}"
+    elif wilson(clean, n)[0] <= cell.chance:
+        yield "clean at chance", "note", f"{clean:.1%} clean accuracy, guessing gives {cell.chance:.1%}"
+    if robust == clean > 0 and n >= 50 and value(cell.eps) > 0:
+        yield "attack without effect", "alarm", f"not one of {int(cell.right.sum())} correct images fell"
+    if cell.step is not None and cell.steps >= 10:
+        late = float(((cell.step > 0.9 * cell.steps) & ~cell.robust).mean())
+        if late > TAIL:
+            yield "attack not converged", "note", f"{late:.1%} of all images fell in the last tenth of its steps"
+
+
+def _clean_disagrees(same: list[Measured]) -> Iterable[tuple[Measured, str]]:
+    """Clean accuracy belongs to model and set, not to the attack: cells that disagree ran something else."""
+    first = same[0]
+    for cell in same[1:]:
+        _, mine, theirs = np.intersect1d(cell.index, first.index, return_indices=True)
+        differ = int((cell.right[mine] != first.right[theirs]).sum())
+        if differ:
+            much = f"more than {FLIPS:.1%}" if differ > FLIPS * len(mine) else "floating point may do that"
+            yield cell, f"{differ} of {len(mine)} clean verdicts differ from {first.attack} at ε = {first.eps} ({much})"
+
+
+def _only(a: Measured, b: Measured) -> tuple[int, int, int]:
+    """Images that stand in a alone, in b alone, and how many both saw."""
+    if a.index is b.index:
+        ours, theirs = a.robust, b.robust
+    else:
+        _, i, j = np.intersect1d(a.index, b.index, return_indices=True)
+        ours, theirs = a.robust[i], b.robust[j]
+    return int((ours & ~theirs).sum()), int((~ours & theirs).sum()), len(ours)
+
+
+def _rises(curve: list[Measured]) -> Iterable[tuple[Measured, str, str]]:
+    for small, large in itertools.pairwise(sorted(curve, key=lambda c: value(c.eps))):
+        more, less, n = _only(large, small)
+        if more > less:
+            severity = "alarm" if mcnemar(more, less) < LEVEL else "note"
+            yield large, severity, f"{(more - less) / n:+.1%} against ε = {small.eps}: a larger ball contains the smaller"
+
+
+def _orders(rivals: list[Measured]) -> Iterable[tuple[Measured, str, str]]:
+    """Stronger attacks must not leave more images standing than weaker ones."""
+    black = [c for c in rivals if c.attack_name in BLACK_BOX]
+    strong = [c for c in rivals if c.attack_name in STRONG]
+    white = [c for c in rivals if c.attack_name not in BLACK_BOX + STRONG]
+    for ours in white:
+        for theirs in strong:
+            more, less, n = _only(ours, theirs)
+            if more - less > MASKED * n and mcnemar(more, less) < LEVEL:
+                gap = (more - less) / n
+                yield ours, "far above AutoAttack", f"{gap:+.1%} against {theirs.attack}: gradients may be masked"
+    for theirs in black:
+        for ours in white:
+            more, less, n = _only(ours, theirs)
+            if more > less and mcnemar(more, less) < LEVEL:
+                gap = (less - more) / n
+                yield theirs, "black box below white box", f"{gap:+.1%} against {ours.attack}: its gradients mislead"

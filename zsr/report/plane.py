@@ -1,0 +1,135 @@
+"""The clean–robust plane: where a method stands, what it paid, and which trade-offs are equally good.
+
+Lines of equal harmonic mean H = 2xy/(x + y) show trade-offs of equal worth; a wedge that widens from the undefended
+model to each method shows what was bought and what it cost.
+"""
+
+import math
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from zsr.report.choices import Choices, chosen
+from zsr.report.theme import INK, baseline, looks
+
+WIDTH, HEIGHT = 640, 400
+KEYS = ["protocol", "backbone", "attack", "eps"]
+
+
+def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
+    """Mean over zero-shot sets: clean accuracy to the right, robust accuracy up."""
+    frame = methods[(methods["scope"] == "zero-shot") & methods["clean"].notna()]
+    points = frame[[*KEYS, "model"]].copy()
+    for source, target in (("clean", "x"), ("robust", "y")):
+        for end in ("", "_lo", "_hi"):
+            points[target + end] = (100 * frame[source + end]).round(2)
+    points["harmonic"] = (2 * points["x"] * points["y"] / (points["x"] + points["y"]).clip(lower=1e-9)).round(2)
+    across, up = _domain(points["x_lo"], points["x_hi"]), _domain(points["y_lo"], points["y_hi"], floor=True)
+    places = [_labels(part, across, up) for _, part in points.groupby(KEYS, sort=False)]
+    points = pd.concat(places) if places else points.assign(dx=0.0, dy=0.0, align="left")
+    x = alt.X("x:Q", title="clean accuracy, mean over zero-shot sets (%)", scale=alt.Scale(domain=across, nice=False), axis=alt.Axis(tickCount=8))
+    y = alt.Y("y:Q", title="robust accuracy (%)", scale=alt.Scale(domain=up, nice=False))
+    keep = chosen(KEYS)
+    model = encode_model()
+    base = alt.Chart(points).transform_filter(keep)
+    tips = [alt.Tooltip("model:N"), alt.Tooltip("x:Q", title="clean %"), alt.Tooltip("y:Q", title="robust %"),
+            alt.Tooltip("y_lo:Q", title="robust from"), alt.Tooltip("y_hi:Q", title="robust to"),
+            alt.Tooltip("harmonic:Q", title="harmonic mean")]  # fmt: skip
+    layers = [
+        *_iso(across, up, x, y),
+        alt.Chart(_wedges(points)).transform_filter(keep).mark_trail(opacity=0.3).encode(
+            x=x, y=y, color=model["color"], detail="model:N",
+            size=alt.Size("size:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 9]), legend=None),
+        ),
+        base.mark_rule(opacity=0.55, strokeWidth=1.2).encode(x=alt.X("x_lo:Q"), x2="x_hi:Q", y=y, color=model["color"]),
+        base.mark_rule(opacity=0.55, strokeWidth=1.2).encode(x=x, y=alt.Y("y_lo:Q"), y2="y_hi:Q", color=model["color"]),
+        base.mark_point(size=95).encode(x=x, y=y, color=model["color"], shape=model["shape"], tooltip=tips),
+        base.mark_text(
+            dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), align=alt.expr("datum.align"), fontSize=12,
+            baseline="middle", fill=INK,
+        ).encode(x=x, y=y, text="model:N"),
+    ]  # fmt: skip
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT).add_params(*choices.parameters(KEYS))
+
+
+def _domain(low: pd.Series, high: pd.Series, floor: bool = False) -> list[float]:
+    """Round bounds around all points of all choices, so that axes stand still while one looks through them."""
+    if low.empty:
+        return [0.0, 100.0]
+    bottom = 0.0 if floor else max(0.0, 5 * math.floor((low.min() - 2) / 5))
+    return [bottom, min(100.0, 5 * math.ceil((high.max() + 4) / 5))]
+
+
+def _iso(across: list[float], up: list[float], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Lines of equal harmonic mean, y = Hx/(2x - H), inside the frame, each labelled at its lower right end."""
+    lines, ends = [], []
+    for level in range(10, 100, 10):
+        xs = np.linspace(max(across[0], level / 2 + 1e-3), across[1], 80)
+        ys = level * xs / (2 * xs - level)
+        inside = (ys >= up[0]) & (ys <= up[1])
+        if inside.sum() < 2:
+            continue
+        lines += [{"level": level, "x": round(a, 2), "y": round(b, 2)} for a, b in zip(xs[inside], ys[inside], strict=True)]
+        ends.append({"x": round(float(xs[inside][-1]), 2), "y": round(float(ys[inside][-1]), 2), "text": f"H {level}"})
+    line = alt.Chart(pd.DataFrame(lines, columns=["level", "x", "y"])).mark_line(
+        color=INK, opacity=0.22, strokeWidth=1, strokeDash=[3, 4]
+    )
+    text = alt.Chart(pd.DataFrame(ends, columns=["x", "y", "text"])).mark_text(
+        align="right", dx=-4, dy=-7, fontSize=10, opacity=0.55, fill=INK
+    )
+    return [line.encode(x=x, y=y, detail="level:N"), text.encode(x=x, y=y, text="text:N")]
+
+
+def _wedges(points: pd.DataFrame) -> pd.DataFrame:
+    """From the undefended model of the same backbone (width 0) to each other model (width 1)."""
+    lines = []
+    for _, part in points.groupby(KEYS, sort=False):
+        start = part[part["model"].map(baseline)]
+        if start.empty:
+            continue
+        for _, row in part[~part["model"].map(baseline)].iterrows():
+            for at, size in ((start.iloc[0], 0), (row, 1)):
+                lines.append({key: row[key] for key in [*KEYS, "model"]} | {"x": at["x"], "y": at["y"], "size": size})
+    return pd.DataFrame(lines, columns=[*KEYS, "model", "x", "y", "size"])
+
+
+def _labels(part: pd.DataFrame, across: list[float], up: list[float]) -> pd.DataFrame:
+    """Offsets in pixels that keep names off each other and off the points: greedy over eight places around each."""
+    px = (part["x"] - across[0]) / (across[1] - across[0]) * WIDTH
+    py = HEIGHT - (part["y"] - up[0]) / (up[1] - up[0]) * HEIGHT
+    taken = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(px, py, strict=True)]
+    edges = ((part[end] - across[0]) / (across[1] - across[0]) * WIDTH for end in ("x_lo", "x_hi"))
+    taken += [(lo, b - 2, hi, b + 2) for lo, hi, b in zip(*edges, py, strict=True)]
+    found = []
+    for name, a, b in zip(part["model"], px, py, strict=True):
+        wide = 6.6 * min(len(name), 40)
+        best = None
+        for dx, dy, align in (
+            (10, 0, "left"), (10, -12, "left"), (10, 12, "left"), (-10, 0, "right"), (-10, -12, "right"),
+            (-10, 12, "right"), (0, -17, "center"), (0, 17, "center"), (14, -24, "left"), (14, 24, "left"),
+        ):  # fmt: skip
+            left = a + dx - {"left": 0, "right": wide, "center": wide / 2}[align]
+            box = (left, b + dy - 7, left + wide, b + dy + 7)
+            cost = sum(_overlap(box, other) for other in taken)
+            cost += 1e3 * (box[0] < 0 or box[2] > WIDTH or box[1] < 0 or box[3] > HEIGHT)
+            if best is None or cost < best[0]:
+                best = (cost, dx, dy, align, box)
+        found.append(best[1:4])
+        taken.append(best[4])
+    dx, dy, align = zip(*found, strict=True)
+    return part.assign(dx=dx, dy=dy, align=align)
+
+
+def _overlap(a: tuple, b: tuple) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def legend_of(models: list[str]) -> dict[str, alt.Scale]:
+    """The scales that give each model its colour, shape and dash in every figure."""
+    look = looks(models)
+    return {
+        "color": alt.Scale(domain=models, range=[look[m]["colour"] for m in models]),
+        "shape": alt.Scale(domain=models, range=[look[m]["shape"] for m in models]),
+        "dash": alt.Scale(domain=models, range=[look[m]["dash"] for m in models]),
+    }

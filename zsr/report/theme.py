@@ -1,0 +1,57 @@
+"""One look for all figures: colours that the colour-blind tell apart, and text that takes the colour of its page.
+
+Axes, labels and legends are drawn in `currentColor`: inline in the page they follow its light or dark mode, in a file of
+their own they are black. Marks use mid-tones with at least 3:1 contrast on white and on near-black. A model keeps its
+colour, dash and shape in every figure; the dash changes when the colours come round again, so that colour is never
+the only carrier. A model called `clip`, the undefended one, is grey.
+"""
+
+from collections.abc import Sequence
+
+BASELINE = "#888888"
+COLOURS = ["#0a7abf", "#e8743b", "#12967f", "#cf3a6d", "#8f6fd1", "#a08a12", "#2ba3c4", "#b5533c", "#6b8f2a", "#b04fb0"]
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+INK = "currentColor"
+
+
+def baseline(model: str) -> bool:
+    """True for the undefended model, which arrows start from and which is drawn in grey."""
+    return model == "clip"
+
+
+def looks(models: Sequence[str]) -> dict[str, dict]:
+    """model -> its colour, shape and dash, by its place in the config."""
+    found, place = {}, 0
+    for model in models:
+        if baseline(model):
+            found[model] = {"colour": BASELINE, "shape": "circle", "dash": DASHES[2]}
+            continue
+        found[model] = {
+            "colour": COLOURS[place % len(COLOURS)],
+            "shape": SHAPES[place % len(SHAPES)],
+            "dash": DASHES[(place // len(COLOURS)) % len(DASHES)],
+        }
+        place += 1
+    return found
+
+
+def config() -> dict:
+    """The Vega-Lite config of every figure."""
+    text = {"labelColor": INK, "titleColor": INK, "labelFont": FONT, "titleFont": FONT, "labelFontSize": 11,
+            "titleFontSize": 12, "titleFontWeight": "normal"}  # fmt: skip
+    return {
+        "background": "transparent",
+        "font": FONT,
+        "view": {"stroke": None, "continuousWidth": 320, "continuousHeight": 240},
+        "axis": text
+        | {"domainColor": INK, "domainOpacity": 0.35, "tickColor": INK, "tickOpacity": 0.35, "gridColor": INK,
+           "gridOpacity": 0.09, "titlePadding": 8, "labelOpacity": 0.85},
+        "legend": text | {"orient": "bottom", "columns": 5, "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 70, "labelLimit": 220, "titleLimit": 220},
+        "header": text | {"labelFontSize": 12, "labelFontWeight": 600, "labelLimit": 200},
+        "title": {"color": INK, "font": FONT, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
+        "text": {"font": FONT, "color": INK, "fontSize": 11},
+        "line": {"strokeWidth": 2, "strokeCap": "round"},
+        "point": {"size": 70, "filled": True, "opacity": 1},
+    }  # fmt: skip
