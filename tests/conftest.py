@@ -51,7 +51,9 @@ class Project:
             timeout=1500,
         )
         if code is not None:
-            assert done.returncode == code, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-6000:]}"
+            assert done.returncode == code, (
+                f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-6000:]}"
+            )
         return done.stdout
 
     def snakemake(self, *arguments: str, code: int | None = 0, env: dict | None = None) -> str:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from zsr import config, registry
+from zsr import config, epsilon, registry
 from zsr.errors import ZsrError
 
 
@@ -29,12 +29,12 @@ MISTAKES = {
     "unknown key deep": (put(1)("models", 0, "metod"), r"models\[0\]: unknown key 'metod'; did you mean 'method'\?"),
     "missing key": (lambda raw: raw.pop("models"), "the key 'models' is missing"),
     "wrong type": (put("many")("protocols", 0, "images"), r"protocols\[0\]\.images: 'many' is not of type integer"),
-    "unknown method": (put("tecoo")("models", 1, "method"), r"models\[1\] 'tecoa': unknown method 'tecoo'; did you mean 'tecoa'"),
-    "unknown dataset": (put(["digit"])("protocols", 0, "datasets"), r"unknown dataset 'digit'; did you mean 'digits'"),
+    "unknown method": (put("tecoo")("models", 1, "method"), r"'tecoa': unknown method 'tecoo'; did you mean"),
+    "unknown dataset": (put(["drawn-color"])("protocols", 0, "datasets"), "unknown dataset 'drawn-color'; did you mean 'drawn-colour'"),
     "unknown attack": (put("pdg")("protocols", 0, "attacks", 0, "attack"), r"unknown attack 'pdg'; did you mean 'pgd'"),
     "unknown backbone": (put(["vitt"])("models", 0, "backbones"), r"unknown backbone 'vitt'; did you mean 'vit'"),
     "unknown architecture": (put("drawn-rm")("backbones", 0, "arch"), r"unknown backbone architecture 'drawn-rm'"),
-    "unknown attack setting": (put(3)("protocols", 0, "attacks", 0, "stepps"), r"unknown setting 'stepps'; did you mean 'steps'"),
+    "unknown attack setting": (put(3)("protocols", 0, "attacks", 0, "stepps"), "unknown setting 'stepps'; did you mean"),
     "unknown method setting": (put({"beta": 1})("models", 1, "settings"), "unknown setting 'beta'"),
     "setting of wrong type": (put("ten")("protocols", 0, "attacks", 0, "steps"), "steps: 'ten' is not of type int"),
     "unknown recipe key": (put(3)("finetune", "momentom"), r"unknown setting 'momentom'; did you mean 'momentum'"),
@@ -46,13 +46,13 @@ MISTAKES = {
     "empty models": (put([])("models"), "models: the list is empty"),
     "empty datasets": (put([])("protocols", 0, "datasets"), "the list is empty"),
     "empty attacks": (put([])("protocols", 0, "attacks"), "the list is empty"),
-    "duplicate model": (lambda raw: raw["models"].append(copy.deepcopy(raw["models"][0])), "the name 'clip' stands twice"),
+    "duplicate model": (lambda raw: raw["models"].append(raw["models"][0]), "the name 'clip' stands twice"),
     "source missing": (put("imagenet")("finetune", "dataset"), r"finetune\.dataset: unknown dataset 'imagenet'"),
     "too many images": (put(10**7)("protocols", 0, "images"), r"images: 10000000 is more than the \d+ of"),
     "unknown split": (put("tost")("protocols", 0, "split"), r"unknown split 'tost'"),
     "training of an untrained method": (put([1])("models", 0, "seeds"), "'clip' does not train"),
     "bad name": (put("../up")("models", 0, "name"), "does not have the form"),
-    "duplicate class": (put([{"name": "digits", "classes": ["one", "one"]}])("data"), "stands twice"),
+    "duplicate class": (put([{"name": "drawn-colour", "classes": ["one", "one"]}])("data"), "stands twice"),
 }  # fmt: skip
 
 
@@ -85,8 +85,8 @@ def test_the_argument_is_left_alone_and_defaults_are_filled_in(mini):
     ],
 )
 def test_eps(written, value, text):
-    assert config.eps_of(written, "here") == value
-    assert config.eps_text(value) == text
+    assert epsilon.eps_of(written, "here") == value
+    assert epsilon.eps_text(value) == text
 
 
 def test_registry_reads_what_python_would(mini):

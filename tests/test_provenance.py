@@ -89,7 +89,13 @@ def test_only_the_named_method_and_attack_are_followed():
     files = provenance.fingerprint(["workflow/scripts/evaluate.py", "zsr/attacks/pgd.py", "zsr/methods/clip.py"]).files
     assert "zsr/attacks/engine.py" in files
     assert "zsr_kernels/reference.py" in files
-    others = {"zsr/methods/tecoa.py", "zsr/methods/ce.py", "zsr/train.py", "zsr/attacks/square.py", "zsr/report/page.py"}
+    others = {
+        "zsr/methods/tecoa.py",
+        "zsr/methods/ce.py",
+        "zsr/train.py",
+        "zsr/attacks/square.py",
+        "zsr/report/page.py",
+    }
     assert not others & set(files)
 
 

@@ -166,11 +166,11 @@ def test_a_vocabulary(copy):
 
 
 def test_a_class_name(copy):
-    path = next(copy.path("zsr/data/sets").glob("digits.yaml"))
+    path = next(copy.path("zsr/data/sets").glob("handwritten-digits.yaml"))
     text = path.read_text()
-    assert text.count("seven") == 1
-    path.write_text(text.replace("seven", "six seven"))
-    check(copy, either(is_t, lambda job: job.rule in ("heads", "evaluate") and job.wildcards["dataset"] == "digits"))
+    assert text.count("digit 7") == 1
+    path.write_text(text.replace("digit 7", "digit 7 7"))
+    check(copy, either(is_t, lambda job: job.rule in ("heads", "evaluate") and job.wildcards["dataset"] == "handwritten-digits"))
 
 
 def test_the_pins_of_one_environment(copy):
@@ -320,7 +320,7 @@ def test_code_edited_while_jobs_are_queued(copy):
 
 
 def test_code_edited_while_a_job_runs(copy):
-    job, path = a_cell(copy)
+    _, path = a_cell(copy)
     path.unlink()
     body = copy.path("workflow/scripts/evaluate.py").read_text()
     line = "    write_rows("
@@ -378,5 +378,7 @@ def test_two_runs_make_the_same_weights_and_verdicts(finished, tmp_path):
     for job in plan.jobs.values():
         if job.rule in ("prepare", "pretrain", "heads", "finetune", "evaluate"):
             one, two = (json.loads((p.folder / plan.results / job.record).read_text()) for p in (finished, again))
-            keys = {"prepare": ("images", "labels"), "heads": ("head",), "evaluate": ("rows",)}.get(job.rule, ("weights",))
+            keys = {"prepare": ("images", "labels"), "heads": ("head",), "evaluate": ("rows",)}.get(
+                job.rule, ("weights",)
+            )
             assert [one["digests"][k] for k in keys] == [two["digests"][k] for k in keys], job.title

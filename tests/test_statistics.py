@@ -67,7 +67,10 @@ def test_sign_flip_agrees_with_enumeration_for_unequal_sets():
 
 def test_sign_flip_over_seeds_is_honest_under_the_null():
     generator = np.random.default_rng(1)
-    p = [s.sign_flip([generator.choice([-1, -0.5, 0, 0.5, 1], 90), generator.choice([-0.5, 0, 0.5], 60)]) for _ in range(1500)]
+    p = [
+        s.sign_flip([generator.choice([-1, -0.5, 0, 0.5, 1], 90), generator.choice([-0.5, 0, 0.5], 60)])
+        for _ in range(1500)
+    ]
     assert 0.03 <= np.mean(np.array(p) < 0.05) <= 0.07
 
 

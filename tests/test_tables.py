@@ -39,7 +39,10 @@ def spoil(results, where, change):
 
 
 def is_cell(model="resnet-tiny-tecoa-0", dataset="shape", attack="pgd-10", eps="2/255"):
-    return lambda c: (c["model"]["id"], c["dataset"]["name"], c["attack"]["label"], c["eps"]) == (model, dataset, attack, eps)  # fmt: skip
+    def same(c):
+        return (c["model"]["id"], c["dataset"]["name"], c["attack"]["label"], c["eps"]) == (model, dataset, attack, eps)
+
+    return same
 
 
 def stand(frame, count):
@@ -79,7 +82,11 @@ def test_the_union_stands_only_where_all_attacks_failed(results, built):
 
 def test_means_average_zero_shot_sets_and_the_unrelated_ones(built):
     sets, methods = built["sets"], built["methods"]
-    for scope, names in (("zero-shot", synthetic.SETS[1:4]), ("unrelated", synthetic.SETS[2:4]), ("source", ["source"])):
+    for scope, names in (
+        ("zero-shot", synthetic.SETS[1:4]),
+        ("unrelated", synthetic.SETS[2:4]),
+        ("source", ["source"]),
+    ):
         for _, line in methods[methods["scope"] == scope].iterrows():
             part = sets[(sets[["model", "attack", "eps"]] == line[["model", "attack", "eps"]]).all(axis=1)]
             part = part[part["dataset"].isin(names)]
@@ -106,7 +113,8 @@ def test_paired_counts_disagreements_on_the_same_images():
     theirs = results.rows(next(filter(is_cell("resnet-tiny-pmg-aft-0"), results.cells)))["robust"]
     assert (line["only_a"], line["only_b"]) == ((ours & ~theirs).sum(), (~ours & theirs).sum())
     assert line["p"] == pytest.approx(mcnemar(line["only_a"], line["only_b"]))
-    assert line["lo"] <= line["difference"] == pytest.approx(ours.mean() - theirs.mean()) <= line["hi"]
+    assert line["difference"] == pytest.approx(ours.mean() - theirs.mean())
+    assert line["lo"] <= line["difference"] <= line["hi"]
     family = pairs.query("scope == 'set' and quantity == 'robust' and eps == '2/255'")
     assert len(family) == 3 * 4  # pairs × sets, corrected together
     assert (family["p_holm"] >= family["p"]).all()
@@ -133,7 +141,7 @@ def test_the_best_is_marked_and_what_cannot_be_told_from_it_ties(built):
         leader = column.loc[column["robust"].idxmax(), "model"]
         tests = pairs[(pairs["attack"] == attack) & (pairs["eps"] == eps) & (pairs["dataset"] == dataset)]
         for _, line in column.iterrows():
-            pair = tests[((tests["a"] == leader) & (tests["b"] == line["model"])) | ((tests["b"] == leader) & (tests["a"] == line["model"]))]  # fmt: skip
+            pair = tests[[{a, b} == {leader, line["model"]} for a, b in zip(tests["a"], tests["b"], strict=True)]]
             expected = "best" if line["robust"] == best else "tie" if pair.iloc[0]["p_holm"] >= 0.05 else ""
             assert line["robust_mark"] == expected
             seen.add(expected)
@@ -247,7 +255,9 @@ def test_missing_keys_name_the_cell(results):
 
 
 def test_hostile_names_survive_csv_unchanged():
-    results = synthetic.make(models=["clip", synthetic.HOSTILE, synthetic.RUDE, "NA", "007"], sets=["source", "nan", "1e5"])
+    results = synthetic.make(
+        models=["clip", synthetic.HOSTILE, synthetic.RUDE, "NA", "007"], sets=["source", "nan", "1e5"]
+    )
     for name, table in tables.build(results.cells, results.rows, results.models).items():
         again = csvs.loads(csvs.dumps(table))
         if len(table):

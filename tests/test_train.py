@@ -98,7 +98,9 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path, source):
 def test_attack_gradients_do_not_leak_into_the_update(source):
     """One step of the loop's arithmetic equals a plain step on adversarial images that were made beforehand."""
     made = task()
-    batch = Batch(torch.from_numpy(source.images[:8]).float() / 255, torch.from_numpy(source.labels[:8]), torch.arange(8), 0)
+    batch = Batch(
+        torch.from_numpy(source.images[:8]).float() / 255, torch.from_numpy(source.labels[:8]), torch.arange(8), 0
+    )
     twin = copy.deepcopy(made.visual)
     made.visual.train()
     adversarial = TeCoA().attack(made, batch)
@@ -108,7 +110,11 @@ def test_attack_gradients_do_not_leak_into_the_update(source):
     loss, _ = TeCoA().loss(made, batch)
     loss.backward()
     twin.train()
-    logits = 10.0 * F.normalize(twin((adversarial.x - made.mean_tensor.view(1, 3, 1, 1)) / made.std_tensor.view(1, 3, 1, 1))) @ made.head.T
+    logits = (
+        10.0
+        * F.normalize(twin((adversarial.x - made.mean_tensor.view(1, 3, 1, 1)) / made.std_tensor.view(1, 3, 1, 1)))
+        @ made.head.T
+    )
     F.cross_entropy(logits, batch.labels).backward()
     for ours, theirs in zip(made.visual.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)

@@ -18,7 +18,9 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
     done = 0
     for chunk in chunks:
         if chunk.images.dtype != np.uint8 or chunk.images.ndim != 4 or chunk.images.shape[1] != 3:
-            raise ZsrError(f"a reader gave images of {chunk.images.dtype} {chunk.images.shape}; uint8 [n, 3, H, W] is wanted")
+            raise ZsrError(
+                f"a reader gave images of {chunk.images.dtype} {chunk.images.shape}; uint8 [n, 3, H, W] is wanted"
+            )
         if array is None:
             array = np.lib.format.open_memmap(images, "w+", np.uint8, (count, *chunk.images.shape[1:]))
         take = min(len(chunk.images), count - done)
@@ -30,12 +32,18 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
         if done == count:
             break
     if array is None or done < count:
-        raise ZsrError(f"the reader gave {done} images, the dataset's definition promises {count}; correct its `splits`")
+        raise ZsrError(
+            f"the reader gave {done} images, the dataset's definition promises {count}; correct its `splits`"
+        )
     array.flush()
     both = np.concatenate(found)
     with labels.open("wb") as file:
         np.save(file, both, allow_pickle=False)
-    facts = {"count": count, "shape": list(array.shape[1:]), "labels": {"least": int(both.min()), "most": int(both.max())}}
+    facts = {
+        "count": count,
+        "shape": list(array.shape[1:]),
+        "labels": {"least": int(both.min()), "most": int(both.max())},
+    }
     return facts, captions
 
 

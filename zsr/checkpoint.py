@@ -36,7 +36,9 @@ class Checkpoint:
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds; all mean that the file cannot be read
-            raise ZsrError(f"{self.path}: damaged checkpoint ({type(error).__name__}); delete it to start anew") from error
+            raise ZsrError(
+                f"{self.path}: damaged checkpoint ({type(error).__name__}); delete it to start anew"
+            ) from error
         if found["spec_hash"] != self.spec_hash:
             print(f"{self.path}: of another spec, not resumed; starting from the beginning", file=sys.stderr)
             return None

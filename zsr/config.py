@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from zsr import registry
+from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE, ROOT
 
@@ -49,29 +50,6 @@ def complete(raw: dict) -> dict:
     for i, protocol in enumerate(config["protocols"]):
         _complete_protocol(config, protocol, f"protocols[{i}] '{protocol['name']}'")
     return config
-
-
-# -- ε ---------------------------------------------------------------------------------------------------------------
-
-
-def eps_of(value: str | float, where: str) -> Fraction:
-    """'1/255', '0.5/255' or 0.01, exactly; outside (0, 1] it is a mistake."""
-    try:
-        top, _, bottom = str(value).partition("/")
-        eps = Fraction(top.strip()) / Fraction(bottom.strip() or 1)
-    except (ValueError, ZeroDivisionError) as error:
-        raise ZsrError(f"{where}: ε '{value}' is not a number; write it as 2/255 or 0.01") from error
-    if not 0 < eps <= 1:
-        raise ZsrError(f"{where}: ε {value} is outside (0, 1]; pixels lie in [0, 1], write 2/255, not 2")
-    return eps
-
-
-def eps_text(eps: Fraction) -> str:
-    """The one spelling of an ε: '2/255' where it is a decimal number of 255ths, else the number itself."""
-    scaled = eps * 255
-    if scaled == Fraction(format(float(scaled), ".6g")):
-        return f"{float(scaled):.6g}/255"
-    return repr(float(eps))
 
 
 # -- the schema ------------------------------------------------------------------------------------------------------
@@ -191,7 +169,9 @@ def _dataset(config: dict, name: str, where: str) -> dict:
     for key in ("reader", "splits"):
         if key not in found:
             raise ZsrError(f"data '{name}': the key '{key}' is missing; a dataset needs a reader and its splits' sizes")
-    found["options"] = settings_of("data/readers", found["reader"], found.get("options", {}), f"dataset '{name}'.options")
+    found["options"] = settings_of(
+        "data/readers", found["reader"], found.get("options", {}), f"dataset '{name}'.options"
+    )
     classes = found.setdefault("classes", [])
     if len(set(classes)) != len(classes):
         twice = next(c for c in classes if classes.count(c) > 1)
@@ -329,7 +309,10 @@ def _complete_protocol(config: dict, protocol: dict, where: str) -> None:
         given = {key: value for key, value in entry.items() if key not in ("name", "attack")}
         place = f"{where}.attacks[{j}]"
         settings = settings_of("attacks", entry["attack"], given, place)
-        if protocol["verdict"] == "last" and not registry.describe("attacks", entry["attack"]).constants["last_iterate"]:
+        if (
+            protocol["verdict"] == "last"
+            and not registry.describe("attacks", entry["attack"]).constants["last_iterate"]
+        ):
             raise ZsrError(f"{place}: '{entry['attack']}' has no last iterate; write verdict: any")
         protocol["attacks"][j] = {"name": entry["name"], "attack": entry["attack"], "settings": settings}
     values = [eps_of(value, f"{where}.eps[{j}]") for j, value in enumerate(protocol["eps"])]

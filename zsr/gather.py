@@ -1,4 +1,4 @@
-"""What tables and report read: the plan's cells and models with their records, each refused by name if it is not the plan's.
+"""What tables and report read: the plan's cells and models with their records, refused by name if not the plan's.
 
 Nobody globs: an orphan of an older config lies beside the results and is never seen.
 """
@@ -86,4 +86,9 @@ def about(plan: Plan, entry: dict, dataset: str) -> dict:
 
 def words(names: Iterable[str]) -> set[str]:
     """The words of class names, as far as two label sets can share one."""
-    return {word for name in names for word in name.lower().replace("-", " ").replace("_", " ").split()} - {"a", "an", "the", "of"}
+    return {word for name in names for word in name.lower().replace("-", " ").replace("_", " ").split()} - {
+        "a",
+        "an",
+        "the",
+        "of",
+    }

@@ -101,7 +101,9 @@ def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None
     except ZsrError as error:
         fail(str(error))
     except OSError as error:
-        fail(f"{error.filename or 'file'}: {error.strerror or error}; free space or mend the permissions, then run again")
+        fail(
+            f"{error.filename or 'file'}: {error.strerror or error}; free space or mend the permissions, then run again"
+        )
     except MemoryError:
         fail("out of memory; give the job more (mem_mb) or make its batch smaller")
 

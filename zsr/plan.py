@@ -13,13 +13,12 @@ from pathlib import Path
 
 from zsr import config as configs
 from zsr import layout, registry
+from zsr.epsilon import eps_text
 from zsr.errors import ZsrError
 from zsr.provenance import canonical, environment, fingerprint, short_hash
 
 TRANSFORM = "native"  # the only transform so far: the image as its reader gives it
 SCRIPTS = "workflow/scripts"
-
-
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Asked:
     @property
     def train_eps(self) -> str | None:
         """ε of the fine-tuning, None where there was none."""
-        return configs.eps_text(self.entry["eps"]) if self.entry["trains"] else None
+        return eps_text(self.entry["eps"]) if self.entry["trains"] else None
 
 
 def once(method: Callable) -> Callable:
@@ -117,7 +116,7 @@ class Plan:
         """The job that makes a file (path below the results folder)."""
         return self._paths.get(path)
 
-    # -- one method per kind of job; each makes its job once, a study of 15,000 cells asks 60,000 times ----------------------------------------------------------------------------------
+    # -- one method per kind of job; `once`, since a study of 15,000 cells asks 60,000 times --------------------------
 
     @once
     def prepare(self, dataset: str, split: str) -> Job:
@@ -130,14 +129,21 @@ class Plan:
             "transform": TRANSFORM,
         }
         roots = [_component("data/readers", definition["reader"])]
-        return self._add("prepare", {"dataset": dataset, "split": split, "transform": TRANSFORM}, spec, {}, "data", roots)
+        return self._add(
+            "prepare", {"dataset": dataset, "split": split, "transform": TRANSFORM}, spec, {}, "data", roots
+        )
 
     @once
     def backbone(self, name: str) -> Job:
         entry = next(b for b in self.config["backbones"] if b["name"] == name)
         pretrain = entry["pretrain"]
         needs = {"data": self.prepare(pretrain["dataset"], pretrain["split"])}
-        spec = {"arch": entry["definition"], "recipe": pretrain["recipe"], "seed": self.config["seed"], **self._machine()}
+        spec = {
+            "arch": entry["definition"],
+            "recipe": pretrain["recipe"],
+            "seed": self.config["seed"],
+            **self._machine(),
+        }
         return self._add("pretrain", {"backbone": name}, spec, needs, "train")
 
     @once
@@ -159,12 +165,14 @@ class Plan:
         source = entry["source"]
         needs["data"] = self.prepare(source["dataset"], source["split"])
         needs["head"] = self.head(backbone, source["dataset"])
-        spec |= {"recipe": source["recipe"], "eps": configs.eps_text(entry["eps"]), "seed": seed}
+        spec |= {"recipe": source["recipe"], "eps": eps_text(entry["eps"]), "seed": seed}
         spec["kernels"] = self.config["kernels"]
         name += f".s{seed}"
         return self._add("finetune", {"model": name}, spec, needs, "train", roots)
 
-    def cell(self, protocol: dict, entry: dict, backbone: str, seed: int, dataset: str, attack: dict, eps: Fraction) -> Job:
+    def cell(
+        self, protocol: dict, entry: dict, backbone: str, seed: int, dataset: str, attack: dict, eps: Fraction
+    ) -> Job:
         model = self.model(entry["name"], backbone, seed)
         needs = {
             "model": model,
@@ -172,7 +180,7 @@ class Plan:
             "head": self.head(backbone, dataset),
             "data": self.prepare(dataset, protocol["split"]),
         }
-        text = configs.eps_text(eps)
+        text = eps_text(eps)
         spec = {key: protocol[key] for key in ("norm", "images", "verdict", "batch", "precision")}
         spec |= {"attack": attack["attack"], "settings": attack["settings"], "eps": text, "method": entry["method"]}
         spec |= {"seed": self.config["seed"], "kernels": self.config["kernels"], **self._machine()}
@@ -217,7 +225,8 @@ class Plan:
         return self._add("figures", {}, spec, {"tables": self.tables}, "report", ["zsr/report/figures.py"])
 
     def _report(self) -> Job:
-        spec = {"config": self._asked(), "title": self.config["report"]["title"], "sheets": self.digest(self.sheets.values())}
+        sheets = self.digest(self.sheets.values())
+        spec = {"config": self._asked(), "title": self.config["report"]["title"], "sheets": sheets}
         needs = {"tables": self.tables, "figures": self.figures}
         return self._add("report", {}, spec, needs, "report", ["zsr/report/page.py"])
 

@@ -23,5 +23,5 @@ def class_embeddings(backbone: Backbone, classes: list[str], templates: list[str
         same = (head[i + 1 :] == head[i]).all(1).nonzero()
         if len(same):
             other = classes[i + 1 + int(same[0])]
-            raise ZsrError(f"the classes '{classes[i]}' and '{other}' have the same embedding; give them different names")
+            raise ZsrError(f"the classes '{classes[i]}' and '{other}' have the same embedding; rename one")
     return head

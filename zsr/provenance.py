@@ -106,7 +106,7 @@ def hash_file(path: Path) -> str:
 def _scan(path: Path, root: Path) -> tuple[Path, ...]:
     """The files of the project that a module imports or names."""
     found: list[Path] = []
-    for node in ast.walk(_parse(path)):
+    for node in _nodes(_parse(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 found += _module_files(alias.name, root)
@@ -118,6 +118,15 @@ def _scan(path: Path, root: Path) -> tuple[Path, ...]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found += _named_file(node.value, path)
     return tuple(found)
+
+
+def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING:`, which never run."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from _nodes(node)
 
 
 def _named_file(text: str, module: Path) -> Iterator[Path]:
@@ -156,8 +165,11 @@ def _parse(path: Path) -> ast.Module:
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = node.body[1:] or [ast.Pass()]
+        holders = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, holders) and node.body and _is_text(node.body[0]):
+            node.body = node.body[1:] or [ast.Pass()]
     return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

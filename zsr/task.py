@@ -1,12 +1,15 @@
 """What a method sees while it trains: the student, the frozen original, the class embeddings, the threat."""
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @dataclass
@@ -23,6 +26,9 @@ class Task:
     attack_alpha: float  # step size in units of ε
     seed: int
     kernels: str = "auto"
+    classes: tuple[str, ...] = ()  # class names, in the head's order; for methods that write prompts of their own
+    encode_text: Callable[[list[str]], Tensor] | None = field(default=None, repr=False)  # prompts -> [P, D]
+    extras: dict[str, Tensor] = field(default_factory=dict, repr=False)  # what a method's `prepare` made
     original: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +56,34 @@ class Task:
         with torch.no_grad():
             return self.frozen(self.normalise(images))
 
-    def logits(self, features: Tensor) -> Tensor:
-        """z_c = s·cos(f, t_c) [B, C]."""
-        return self.scale * F.normalize(features, dim=1) @ self.head.T
+    @cached_property
+    def mode_matters(self) -> bool:
+        """Whether train mode computes something else than eval mode: else one forward serves attack and loss."""
+        rates = ("p", "prob", "drop_prob", "dropout")  # as torch, open_clip and timm name them
+        return any(
+            isinstance(module, _BatchNorm) or any(getattr(module, rate, 0) for rate in rates)
+            for module in self.visual.modules()
+        )
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Student forwards that leave BatchNorm's running statistics alone; they still normalise by their own batch.
+
+        A method with several student forwards in one step would move the statistics once for each, with a momentum
+        and a mixture that depend on the method. Here one forward of a step moves them, the one whose images carry the
+        classification loss, or the adversarial one where there is none, and every other runs aside. A second term
+        whose weight goes to zero then leaves the first method, statistics included. In eval mode nothing changes.
+        """
+        norms = [module for module in self.visual.modules() if isinstance(module, _BatchNorm)]
+        tracking = [module for module in norms if module.training and module.track_running_stats]
+        for module in tracking:
+            module.track_running_stats = False
+        try:
+            yield
+        finally:
+            for module in tracking:
+                module.track_running_stats = True
+
+    def logits(self, features: Tensor, scale: float | None = None) -> Tensor:
+        """z_c = s·cos(f, t_c) [B, C]; `scale` in place of s where a method trains at another temperature."""
+        return (self.scale if scale is None else scale) * F.normalize(features, dim=1) @ self.head.T

@@ -50,7 +50,9 @@ def fine_tune(
     log: Callable[[dict], None],
 ) -> dict[str, float]:
     """Train `task.visual` in place; returns what the manifest says of the cost."""
+    method.check(task)
     source = source.subset(recipe.images, task.seed)
+    method.prepare(task, source)
     batch = min(recipe.batch, len(source.labels))
     steps = max(1, round(recipe.epochs * len(source.labels) / batch))
     torch.manual_seed(task.seed)  # for methods with dropout or random views

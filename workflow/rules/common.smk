@@ -5,7 +5,9 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, workflow.basedir)  # checkout first: rules, library and kernels of one version
+sys.path.insert(
+    0, workflow.basedir
+)  # checkout first: rules, library and kernels of one version
 
 from zsr import layout
 from zsr.errors import ZsrError
@@ -71,7 +73,9 @@ def need(rule, role, name="record"):
     """The path of what a job reads, from the plan."""
 
     def path(wildcards):
-        return f"{RESULTS}/{PLAN.job(rule, wildcards.items()).needs[role].outputs[name]}"
+        return (
+            f"{RESULTS}/{PLAN.job(rule, wildcards.items()).needs[role].outputs[name]}"
+        )
 
     return path
 

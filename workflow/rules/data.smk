@@ -9,19 +9,19 @@ rule prepare:
         labels=out("prepare", "labels"),
         captions=out("prepare", "captions"),
         record=out("prepare", "record"),
-    params:
-        spec=spec_of("prepare"),
     log:
         about("logs", "prepare"),
     benchmark:
         about("benchmarks", "prepare")
-    threads: 1
     priority: 100
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
     resources:
         mem_mb=megabytes(1500, 1500),
         runtime=minutes(30, 30),
-    conda:
-        "../../envs/data.yaml"
+    params:
+        spec=spec_of("prepare"),
     shell:
         JOB + "prepare --spec {params.spec:q}"
         " --output images={output.images:q} labels={output.labels:q} captions={output.captions:q}"

@@ -16,20 +16,20 @@ rule evaluate:
     output:
         rows=out("evaluate", "rows"),
         record=out("evaluate", "record"),
-    params:
-        spec=spec_of("evaluate"),
     log:
         about("logs", "evaluate"),
     benchmark:
         about("benchmarks", "evaluate")
-    threads: THREADS
     priority: 50
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: THREADS
     resources:
         mem_mb=megabytes(2000, 16000),
         runtime=minutes(60, 480),
         gpu=gpus(),
-    conda:
-        "../../envs/evaluate.yaml"
+    params:
+        spec=spec_of("evaluate"),
     shell:
         JOB + "evaluate --spec {params.spec:q}"
         " --input model={input.model:q} backbone={input.backbone:q} head={input.head:q} data={input.data:q}"

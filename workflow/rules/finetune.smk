@@ -12,20 +12,20 @@ rule pretrain:
         weights=out("pretrain", "weights"),
         log=out("pretrain", "log"),
         record=out("pretrain", "record"),
-    params:
-        spec=spec_of("pretrain"),
     log:
         about("logs", "pretrain"),
     benchmark:
         about("benchmarks", "pretrain")
-    threads: THREADS
     priority: 90
+    conda:
+        "../../envs/train.yaml"
+    threads: THREADS
     resources:
         mem_mb=megabytes(3000, 16000),
         runtime=minutes(60, 60),
         gpu=gpus(),
-    conda:
-        "../../envs/train.yaml"
+    params:
+        spec=spec_of("pretrain"),
     shell:
         JOB + "pretrain --spec {params.spec:q} --input data={input.data:q}"
         " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"
@@ -39,20 +39,20 @@ rule heads:
     output:
         head=out("heads", "head"),
         record=out("heads", "record"),
-    params:
-        spec=spec_of("heads"),
     log:
         about("logs", "heads"),
     benchmark:
         about("benchmarks", "heads")
-    threads: THREADS
     priority: 80
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: THREADS
     resources:
         mem_mb=megabytes(1500, 8000),
         runtime=minutes(15, 15),
         gpu=gpus(),
-    conda:
-        "../../envs/evaluate.yaml"
+    params:
+        spec=spec_of("heads"),
     shell:
         JOB + "heads --spec {params.spec:q} --input backbone={input.backbone:q}"
         " --output head={output.head:q} record={output.record:q} > {log:q} 2>&1"
@@ -71,22 +71,22 @@ rule finetune:
         weights=out("finetune", "weights"),
         log=out("finetune", "log"),
         record=out("finetune", "record"),
-    params:
-        spec=spec_of("finetune"),
     log:
         about("logs", "finetune"),
     benchmark:
         about("benchmarks", "finetune")
     wildcard_constraints:
         model=r"[^/]+\.s\d+",
-    threads: THREADS
     priority: 70
+    conda:
+        "../../envs/train.yaml"
+    threads: THREADS
     resources:
         mem_mb=megabytes(3000, 32000),
         runtime=minutes(60, 1440),
         gpu=gpus(),
-    conda:
-        "../../envs/train.yaml"
+    params:
+        spec=spec_of("finetune"),
     shell:
         JOB + "finetune --spec {params.spec:q}"
         " --input backbone={input.backbone:q} data={input.data:q} head={input.head:q}"
@@ -101,21 +101,21 @@ rule adopt:
         weights=out("adopt", "weights"),
         log=out("adopt", "log"),
         record=out("adopt", "record"),
-    params:
-        spec=spec_of("adopt"),
     log:
         about("logs", "adopt"),
     benchmark:
         about("benchmarks", "adopt")
     wildcard_constraints:
         model=r"[^/.]+\.[^/.]+",
-    threads: 1
     priority: 70
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
     resources:
         mem_mb=megabytes(500, 500),
         runtime=minutes(5, 5),
-    conda:
-        "../../envs/train.yaml"
+    params:
+        spec=spec_of("adopt"),
     shell:
         JOB + "adopt --spec {params.spec:q} --input backbone={input.backbone:q}"
         " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"

@@ -21,18 +21,18 @@ rule tables:
         training=out("tables", "training"),
         alarms=out("tables", "alarms"),
         record=out("tables", "record"),
-    params:
-        spec=spec_of("tables"),
     log:
         about("logs", "tables"),
     benchmark:
         about("benchmarks", "tables")
+    conda:
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2000, 2000),
         runtime=minutes(30, 30),
-    conda:
-        "../../envs/report.yaml"
+    params:
+        spec=spec_of("tables"),
     shell:
         JOB + "tables --spec {params.spec:q} --input results={RESULTS:q}"
         " --output cells={output.cells:q} sets={output.sets:q} methods={output.methods:q} paired={output.paired:q}"
@@ -47,20 +47,21 @@ rule figures:
     output:
         charts=out("figures", "charts"),
         record=out("figures", "record"),
-    params:
-        spec=spec_of("figures"),
     log:
         about("logs", "figures"),
     benchmark:
         about("benchmarks", "figures")
+    conda:
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2000, 2000),
         runtime=minutes(30, 30),
-    conda:
-        "../../envs/report.yaml"
+    params:
+        spec=spec_of("figures"),
     shell:
-        JOB + "figures --spec {params.spec:q} --input results={RESULTS:q} tables={input.tables:q}"
+        JOB
+        + "figures --spec {params.spec:q} --input results={RESULTS:q} tables={input.tables:q}"
         " --output charts={output.charts:q} record={output.record:q} > {log:q} 2>&1"
 
 
@@ -73,18 +74,18 @@ rule report:
     output:
         page=out("report", "page"),
         record=out("report", "record"),
-    params:
-        spec=spec_of("report"),
     log:
         about("logs", "report"),
     benchmark:
         about("benchmarks", "report")
+    conda:
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2000, 2000),
         runtime=minutes(30, 30),
-    conda:
-        "../../envs/report.yaml"
+    params:
+        spec=spec_of("report"),
     shell:
         JOB + "report --spec {params.spec:q}"
         " --input results={RESULTS:q} tables={input.tables:q} figures={input.figures:q}"

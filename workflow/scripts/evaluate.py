@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from zsr import arrays, evaluate
-from zsr.config import eps_of
 from zsr.cost import peak_megabytes
+from zsr.epsilon import eps_of
 from zsr.job import START, Job, run
 from zsr.models.backbone import load_model
 from zsr.rows import write_rows

@@ -5,8 +5,8 @@ from safetensors.torch import load_file, save_file
 
 from zsr import arrays, registry
 from zsr.checkpoint import Checkpoint
-from zsr.config import eps_of
 from zsr.cost import peak_megabytes
+from zsr.epsilon import eps_of
 from zsr.job import Job, run
 from zsr.models.backbone import load_backbone
 from zsr.recipe import Recipe

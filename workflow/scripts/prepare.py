@@ -12,7 +12,9 @@ def work(job: Job) -> None:
     reader = registry.load("data/readers", spec["reader"])(**spec["options"])
     if spec["transform"] != "native":
         raise ZsrError(f"unknown transform '{spec['transform']}'")
-    facts, captions = arrays.write(reader.read(spec["split"]), spec["count"], job.outputs["images"], job.outputs["labels"])
+    facts, captions = arrays.write(
+        reader.read(spec["split"]), spec["count"], job.outputs["images"], job.outputs["labels"]
+    )
     job.outputs["captions"].write_text(json.dumps(captions, ensure_ascii=False))
     job.facts |= facts
 

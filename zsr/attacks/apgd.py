@@ -68,11 +68,11 @@ class AdaptiveSteps(Schedule):
         weight = torch.tensor([self.inertia if age > 0 else 1.0 for age in seen.age], device=s["x"].device)
         s["x"], s["x_prev"], s["net"] = threat.momentum_step(s, seen.grad, restore, weight)
 
-    def _check(self, s: State, age: list[int]) -> torch.Tensor:
+    def _check(self, s: State, age: list[int]) -> torch.Tensor | None:
         """At an image's checkpoint: halve its step if it oscillates or stalls. Returns who goes back to its best."""
         windows = [checkpoints(self.steps).get(a, 0) for a in age]
         if not any(windows):
-            return torch.zeros_like(s["halved_then"])
+            return None
         window = torch.tensor(windows, device=s["x"].device)
         due = window > 0
         oscillates = s["rises"] <= self.rho * window

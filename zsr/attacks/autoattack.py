@@ -1,7 +1,7 @@
 """AutoAttack, version `standard` (Croce & Hein 2020): APGD-CE, APGD-T, FAB-T, Square, each on what still stands.
 
-The authors' numbers: 100 iterations, 9 target classes, 5000 queries; in L1 five restarts of APGD-CE and 5 target classes
-for APGD-T. An image leaves at its first confirmed fall, inside an attack as between attacks.
+The authors' numbers: 100 iterations, 9 target classes, 5000 queries; in L1 five restarts of APGD-CE and 5 target
+classes for APGD-T. An image leaves at its first confirmed fall, inside an attack as between attacks.
 """
 
 from dataclasses import dataclass, replace

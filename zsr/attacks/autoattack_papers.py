@@ -1,10 +1,10 @@
 """What the zero-shot robustness papers call AutoAttack: APGD-CE and APGD-DLR, one restart each.
 
-TeCoA, PMG-AFT, TGA-ZSR and their heirs overwrite `attacks_to_run` with these two; on sets of two classes, where the DLR
-loss is undefined, they run APGD-CE alone, and so does this attack. Weaker than `autoattack`: name it when you report it.
+TeCoA, PMG-AFT, TGA-ZSR and their heirs overwrite `attacks_to_run` with these two; on sets of two classes, where the
+DLR loss is undefined, they run APGD-CE alone, and so does this attack. Weaker than `autoattack`: say which one you ran.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from zsr.attacks.apgd_ce import APGDCE
@@ -25,8 +25,8 @@ class AutoAttackPapers(Attack):
     def rounds(self, threat: Threat, classes: int, name: str) -> list[Round]:
         rounds = APGDCE(self.steps).rounds(threat, classes, "apgd-ce")
         if classes >= APGDDLR.min_classes:
-            rounds += [Round("apgd-dlr", r.schedule, r.objective, 1) for r in APGDDLR(self.steps).rounds(threat, classes, "")]
-        return rounds
+            rounds += APGDDLR(self.steps).rounds(threat, classes, "apgd-dlr")
+        return [replace(r, stream=k) for k, r in enumerate(rounds)]
 
     def notes(self, classes: int, name: str) -> list[str]:
         return [f"{name}: apgd-ce alone, the DLR loss needs 3 classes"] if classes < APGDDLR.min_classes else []

@@ -1,4 +1,4 @@
-"""AutoAttack, version `plus`: five restarts of APGD-CE and APGD-DLR, untargeted FAB as well, then the targeted attacks."""
+"""AutoAttack, version `plus`: five restarts of APGD-CE and APGD-DLR, FAB and Square, then the targeted attacks."""
 
 from dataclasses import dataclass
 from typing import ClassVar

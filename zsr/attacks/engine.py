@@ -231,7 +231,8 @@ class Engine:
     def _begin(self, ledger: Ledger, this: Round, images: Sequence[int]) -> State:
         device = self.victim.device
         at = torch.tensor(images, device=ledger.x.device)
-        state = {"x0": ledger.x[at].to(device), "y": ledger.y[at].to(device), "key": ledger.keys[at].to(device)}
+        x0, y, key = (t[at].to(device) for t in (ledger.x, ledger.y, ledger.keys))
+        state = {"x0": x0.contiguous(), "y": y, "key": key}
         logits = ledger.clean_logits[at].to(device)
         aux = {f"aux.{k}": v for k, v in this.objective.prepare(logits, state["y"]).items()}
         state |= aux

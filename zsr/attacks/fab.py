@@ -1,7 +1,7 @@
 """Fast Adaptive Boundary attack, untargeted (Croce & Hein 2020b): walk along the decision boundary towards the image.
 
-Each iteration linearises the decision function f = z_j - z_y at the current point, projects the point (d1) and the clean
-image (d2) onto the hyperplane f = 0 inside the box, and moves to
+Each iteration linearises the decision function f = z_j - z_y at the current point, projects the point (d1) and the
+clean image (d2) onto the hyperplane f = 0 inside the box, and moves to
 
     (1 - a) (x + eta d1) + a (x0 + eta d2),   a = min(|d1| / (|d1| + |d2|), alpha_max);
 
@@ -10,7 +10,7 @@ classes j, which takes one backward per class: `fab-t` looks at one class at a t
 image leaves at the first misclassified iterate inside the eps-ball.
 
 The authors' code spends two forwards and one backward on an iteration: it classifies the new point, pulls it back, and
-evaluates the gradient there. Here the gradient comes with the classification, at the point before it is pulled back: one
+takes the gradient there. Here the gradient comes with the classification, at the point before it is pulled back: one
 forward and one backward, and a hyperplane that is taken nearer to the boundary (measured in docs/attacks.md).
 """
 
@@ -80,8 +80,8 @@ class BoundarySteps(Schedule):
         b, k = seen.loss.shape
         grads = torch.stack([threat.inlet.pixel_gradient(seen.grad[:, j]) for j in range(k)], 1)
         flat = grads.flatten(2)
-        dual = {"linf": lambda v: v.abs().sum(2), "l2": lambda v: v.square().sum(2).sqrt(), "l1": lambda v: v.abs().amax(2)}
-        distance = seen.loss.abs() / (1e-12 + dual[threat.norm](flat))
+        dual = flat.norm(p={"linf": 1, "l2": 2, "l1": torch.inf}[threat.norm], dim=2)
+        distance = seen.loss.abs() / (1e-12 + dual)
         nearest = distance.scatter(1, y[:, None], torch.inf).argmin(1)
         rows = torch.arange(b, device=y.device)
         return seen.loss[rows, nearest], grads[rows, nearest]

@@ -61,6 +61,8 @@ def perturb(
             losses = objective(net(net_input))
         if losses.shape != x.shape[:1]:
             raise ZsrError(f"perturb: the objective must give losses [{len(x)}], gave {tuple(losses.shape)}")
-        (grad,) = torch.autograd.grad(losses, net_input, torch.ones_like(losses))
+        with torch.enable_grad():
+            total = losses.sum()  # not the mean: that scales an image's gradient with its company
+        (grad,) = torch.autograd.grad(total, net_input)
         x, net_input = threat.step(x, x0, grad, step_size)
     return Perturbed(x, net_input.detach())

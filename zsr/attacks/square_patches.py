@@ -25,9 +25,14 @@ def share(query: int, p_init: float) -> float:
     return p_init / 2 ** sum(query > limit for limit in HALVINGS)
 
 
-def side(covered: float, h: int, w: int, smallest: int) -> int:
-    """The side of a square patch that covers this share of the image."""
-    return min(max(round(math.sqrt(covered * h * w)), smallest), h, w)
+@cache
+def sides(queries: int, p_init: float, h: int, w: int, smallest: int = 1, odd: bool = False) -> tuple[int, ...]:
+    """The side of the square patch of each query: it covers `share` of the image."""
+    found = []
+    for query in range(queries + 1):
+        side = max(round(math.sqrt(share(query, p_init) * h * w)), smallest)
+        found.append(min(side // 2 * 2 + 1 if odd else side, h, w))
+    return tuple(found)
 
 
 def window(start: Tensor, size: Tensor, length: int) -> Tensor:
@@ -105,8 +110,9 @@ class PatchSteps(Schedule):
     def _propose(self, threat: Threat, s: State, delta: Tensor, age: list[int]) -> Tensor:
         _, c, h, w = delta.shape
         device, p = delta.device, 2 if threat.norm == "l2" else 1
-        sides = [min(side(share(max(a, 0), self.p_init), h, w, 3) // 2 * 2 + 1, h, w) for a in age]  # odd
-        sizes = torch.tensor(sides, device=device)[:, None]
+        table = sides(self.steps, self.p_init, h, w, 3, True)
+        mine = [table[max(a, 0)] for a in age]
+        sizes = torch.tensor(mine, device=device)[:, None]
         count = c + 5
         origin = (h * w) * (c + 1)  # beyond the start's numbers
         position = torch.tensor(age, dtype=torch.int32, device=device)[:, None] * count + origin
@@ -117,7 +123,7 @@ class PatchSteps(Schedule):
         mass = _norm(delta, p)  # [B, C, 1, 1]
         total = reference.per_image(reference.norms(delta, p), delta)
         in_windows = _norm(delta * (into | out_of), p)
-        bump = _placed_patterns(sides, corners[0], corners[1], u[:, 4] < 0.5, h, w, threat.norm)
+        bump = _placed_patterns(mine, corners[0], corners[1], u[:, 4] < 0.5, h, w, threat.norm)
         signs = torch.where(u[:, 5:] < 0.5, 1.0, -1.0)[:, :, None, None]
         inside = delta * into
         new = bump[:, None] * signs + inside / (1e-12 + _norm(inside, p))

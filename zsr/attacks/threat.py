@@ -67,7 +67,7 @@ class Threat:
             return zsr_kernels.l2_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, self.kernels)
         return zsr_kernels.l1_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, share)
 
-    def momentum_step(self, s: dict[str, Tensor], grad: Tensor, restore: Tensor, weight: Tensor):
+    def momentum_step(self, s: dict[str, Tensor], grad: Tensor, restore: Tensor | None, weight: Tensor):
         """APGD's step from the state `s` (L-infinity, L2): (x', where it started from, the network's input)."""
         i = self.inlet
         return zsr_kernels.apgd_step(
@@ -85,14 +85,14 @@ class Threat:
 
     def distance(self, x: Tensor, x0: Tensor) -> Tensor:
         """||x - x0|| of each image, [B]."""
-        delta = (x - reference.pixels(x0)).reshape(len(x), -1)
+        delta = (x - reference.pixels(x0)).flatten(1)
         if self.norm == "linf":
             return delta.abs().amax(1)
         return reference.norms(delta, 2 if self.norm == "l2" else 1)
 
     def contains(self, x: Tensor, x0: Tensor) -> Tensor:
         """Whether each image lies in ball and box, up to rounding, [B]."""
-        flat = x.reshape(len(x), -1)
+        flat = x.flatten(1)
         slack = TOLERANCE * max(1.0, self.eps)
         distance = self.distance(x.double(), reference.pixels(x0).double())  # a float32 sum of 1e5 terms errs by more
         return (distance <= self.eps + slack) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)

@@ -10,7 +10,9 @@ from zsr.cli import plan_of
 from zsr.plan import Plan
 
 # the folders that hold results alone; logs and benchmarks of orphans are left for people to read
-FOLDERS = sorted({pattern.split("/")[0] for pattern in (layout.DATA, layout.BACKBONE, layout.HEAD, layout.MODEL, layout.CELL)})
+FOLDERS = sorted(
+    {pattern.split("/")[0] for pattern in (layout.DATA, layout.BACKBONE, layout.HEAD, layout.MODEL, layout.CELL)}
+)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -19,15 +19,20 @@ class Adversarial(Method):
         """What the attack climbs, from features [B, D] to one value per image [B]; cross-entropy unless overridden."""
         return lambda features: F.cross_entropy(task.logits(features), batch.labels, reduction="none")
 
-    def attack(self, task: Task, batch: Batch) -> Perturbed:
-        """Adversarial images `.x`, and `.net_input`, the same normalised: the last step has already done that."""
+    def attack(
+        self, task: Task, batch: Batch, objective: Callable[[Tensor], Tensor] | None = None
+    ) -> Perturbed:
+        """Adversarial images `.x`, and `.net_input`, the same normalised: the last step has already done that.
+
+        A loss that shares something with its attack (a teacher's features) computes it once and hands `objective` in.
+        """
         training = task.visual.training
-        task.visual.eval()  # BatchNorm statistics belong to the update; the attacked network is the one that is evaluated
+        task.visual.eval()  # BatchNorm's statistics belong to the update; what is attacked is what will be evaluated
         try:
             return perturb(
                 task.visual,
                 batch.images,
-                self.objective(task, batch),
+                objective or self.objective(task, batch),
                 eps=task.eps,
                 steps=task.attack_steps,
                 step_size=task.attack_alpha * task.eps,

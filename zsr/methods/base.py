@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from zsr.task import Task
+    from zsr.train import Source
 
 
 class Batch(NamedTuple):
@@ -28,6 +29,17 @@ class Method:
     """Base of all methods."""
 
     trains: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True  # whether the source set must be labelled
+    needs_tokens: ClassVar[bool] = False  # whether the backbone must be a VisionTransformer with a class token
+
+    def check(self, task: "Task") -> None:
+        """Raise a `ZsrError` if the method cannot train this student; called before anything is computed."""
+
+    def prepare(self, task: "Task", source: "Source") -> None:
+        """What must be there before the first step goes into `task.extras`; a function of (task, source) alone.
+
+        It runs again when a training is resumed, so it must not look at the student's weights.
+        """
 
     def trainable(self, visual: nn.Module) -> list[str]:
         """The names of the visual tower's parameters that train; the rest stay bit-identical."""

@@ -72,11 +72,25 @@ def build(arch: dict, seed: int = 0) -> Backbone:
                 quick_gelu=arch.get("quick_gelu", False),
                 init_logit_scale=math.log(arch["logit_scale"]),
             )
+            if "stem" in arch:
+                clip.visual.conv1 = stem(arch["stem"], clip.visual.conv1.out_channels)
         except TypeError as error:  # open_clip's dataclasses name the key
             raise ZsrError(f"backbone: open_clip refuses the architecture: {error}") from error
     if isinstance(arch["vision_cfg"]["layers"], (list, tuple)):
         clip.visual.to(memory_format=torch.channels_last)  # a ResNet on a CPU: a quarter less time
     return Backbone(clip, arch)
+
+
+def stem(channels: list[int], width: int) -> nn.Sequential:
+    """Convolutions of stride 2 in place of a ViT's one patch projection: [B, 3, H, W] -> [B, width, H/2^k, W/2^k].
+
+    They find edges from the first hundred steps on, where a projection of raw patches needs thousands (Xiao et al.,
+    NeurIPS 2021, arXiv 2106.14881). The rest of the tower is open_clip's.
+    """
+    layers: list[nn.Module] = []
+    for before, after in zip([3, *channels], channels, strict=False):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(channels[-1], width, 1, bias=False)).to(memory_format=torch.channels_last)
 
 
 def load_backbone(weights: Path, record: dict) -> Backbone:

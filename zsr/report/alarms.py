@@ -110,7 +110,8 @@ def _rises(curve: list[Measured]) -> Iterable[tuple[Measured, str, str]]:
         more, less, n = _only(large, small)
         if more > less:
             severity = "alarm" if mcnemar(more, less) < LEVEL else "note"
-            yield large, severity, f"{(more - less) / n:+.1%} against ε = {small.eps}: a larger ball contains the smaller"
+            rise = (more - less) / n
+            yield large, severity, f"{rise:+.1%} against ε = {small.eps}, though the larger ball holds the smaller"
 
 
 def _orders(rivals: list[Measured]) -> Iterable[tuple[Measured, str, str]]:

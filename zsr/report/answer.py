@@ -3,6 +3,7 @@
 import pandas as pd
 
 from zsr.report.escape import text
+from zsr.report.percent import fixed, percent
 from zsr.report.theme import baseline
 
 LEVEL = 0.05
@@ -72,11 +73,11 @@ def _lead(best: str, test: pd.DataFrame) -> str:
     if ties.empty:
         row = ours.iloc[0]
         return (
-            f"It leads {text(row['other'])} by {100 * row['gap']:.1f} points "
-            f"<span class='ci-text'>[{100 * row['low']:.1f}, {100 * row['high']:.1f}]</span>, p {p_value(row['p_holm'])}."
+            f"It leads {text(row['other'])} by {points(row['gap'])} points "
+            f"<span class='ci-text'>[{points(row['low'])}, {points(row['high'])}]</span>, p {p_value(row['p_holm'])}."
         )
     names = [
-        f"{text(row['other'])} ({100 * row['gap']:.1f} points behind, p {p_value(row['p_holm'])})"
+        f"{text(row['other'])} ({points(row['gap'])} points behind, p {p_value(row['p_holm'])})"
         for _, row in ties.iterrows()
     ]
     return f"The paired test cannot tell it from {', '.join(names)}."
@@ -84,12 +85,17 @@ def _lead(best: str, test: pd.DataFrame) -> str:
 
 def share(value: float) -> str:
     """0.304 -> '30.4 %' with a narrow space that does not break."""
-    return f"{100 * value:.1f}\u202f%"
+    return f"{fixed(percent(value))}\u202f%"
+
+
+def points(value: float) -> str:
+    """A difference of shares, in points."""
+    return fixed(percent(value))
 
 
 def interval(row: pd.Series, quantity: str) -> str:
     """The 95 % interval of a share, in percent."""
-    return f"<span class='ci-text'>[{100 * row[f'{quantity}_lo']:.1f}, {100 * row[f'{quantity}_hi']:.1f}]</span>"
+    return f"<span class='ci-text'>[{points(row[f'{quantity}_lo'])}, {points(row[f'{quantity}_hi'])}]</span>"
 
 
 def p_value(p: float) -> str:

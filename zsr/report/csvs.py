@@ -9,7 +9,9 @@ NUMBERS = frozenset(
      "images_per_second", "trained_parameters"}
     | {f"{quantity}{end}" for quantity in ("clean", "robust") for end in ("", "_lo", "_hi", "_sd")}
 )  # fmt: skip
-COUNTS = frozenset({"seed", "seeds", "n", "classes", "passes", "forward", "backward", "sets", "step", "only_a", "only_b"})
+COUNTS = frozenset(
+    {"seed", "seeds", "n", "classes", "passes", "forward", "backward", "sets", "step", "only_a", "only_b"}
+)
 FLAGS = frozenset({"is_source", "shares_words"})
 
 
@@ -23,7 +25,7 @@ def loads(text: str) -> pd.DataFrame:
     table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     for name in table.columns:
         if name in NUMBERS:
-            table[name] = pd.to_numeric(table[name].replace("", "nan"))
+            table[name] = [float(item or "nan") for item in table[name]]
         elif name in COUNTS:
             table[name] = table[name].astype("int64")
         elif name in FLAGS:

@@ -19,7 +19,7 @@ from zsr.report.theme import INK, config
 
 NAMES = ("plane", "epsilon", "heatmap", "steps", "training", "cost")
 MEAN = "mean, zero-shot"
-METRICS = ("loss", "clean_accuracy", "accuracy", "robust_accuracy", "adversarial_accuracy", "grad_norm", "lr")
+METRICS = 4  # of a training log: the loss first, what the method adds, then what every log has
 POINTS = 150  # of a training curve: more cannot be seen
 
 
@@ -123,14 +123,15 @@ class Figures:
         for identity, records in self.logs.items():
             if identity in names.index and records:
                 about = names.loc[identity]
-                for metric in [m for m in METRICS if any(_number(r.get(m)) for r in records)][:4]:
+                for metric in _metrics(records):
                     for step, mean in _thinned(records, metric):
                         lines.append({"backbone": about["backbone"], "model": about["model"],
-                                      "seed": int(about["seed"]), "metric": metric, "step": step, "value": mean})  # fmt: skip
+                                      "seed": int(about["seed"]), "metric": metric, "step": step,
+                                      "value": mean})  # fmt: skip
         if not lines:
             return _words("no model of these results was trained")
         frame, look = pd.DataFrame(lines), self.look()
-        metrics = [metric for metric in METRICS if metric in set(frame["metric"])]
+        metrics = sorted(frame["metric"].unique(), key=_rank)
         chart = alt.Chart(frame).transform_filter(chosen(["backbone"])).mark_line(strokeWidth=1.6).encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format="~s")),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="~g")),
@@ -138,7 +139,9 @@ class Figures:
             tooltip=["model:N", "seed:N", "step:Q", alt.Tooltip("value:Q", format=".4g")],
         ).properties(width=300, height=180)  # fmt: skip
         faceted = chart.facet(alt.Facet("metric:N", title=None, sort=metrics), columns=3 if len(metrics) == 3 else 2)
-        return faceted.resolve_scale(x="independent", y="independent").add_params(*self.choices.parameters(["backbone"]))
+        return faceted.resolve_scale(x="independent", y="independent").add_params(
+            *self.choices.parameters(["backbone"])
+        )
 
     def cost(self) -> alt.Chart:
         """What a model's training cost against what it resists; seeds averaged."""
@@ -173,7 +176,8 @@ class Figures:
         """Per set and, first, the mean over zero-shot sets: one accuracy in percent with its interval."""
         columns = ["protocol", "backbone", "model", "attack", "eps"]
         parts = []
-        for frame, name in ((self.tables["methods"].query("scope == 'zero-shot'"), None), (self.tables["sets"], "dataset")):
+        means = self.tables["methods"].query("scope == 'zero-shot'")
+        for frame, name in ((means, None), (self.tables["sets"], "dataset")):
             part = frame[columns].copy()
             part["set"] = MEAN if name is None else frame[name]
             for end, target in (("", "share"), ("_lo", "lo"), ("_hi", "hi")):
@@ -202,7 +206,21 @@ def svg(spec: dict) -> str:
 
 def _words(text: str) -> alt.Chart:
     data = pd.DataFrame({"text": [text]})
-    return alt.Chart(data).mark_text(fontSize=13, opacity=0.7, fill=INK).encode(text="text:N").properties(width=300, height=40)
+    return (
+        alt.Chart(data)
+        .mark_text(fontSize=13, opacity=0.7, fill=INK)
+        .encode(text="text:N")
+        .properties(width=300, height=40)
+    )
+
+
+def _metrics(records: Sequence[dict]) -> list[str]:
+    found = {key for record in records for key, item in record.items() if key != "step" and _number(item)}
+    return sorted(found, key=_rank)[:METRICS]
+
+
+def _rank(metric: str) -> tuple[int, str]:
+    return {"loss": 0, "grad_norm": 2, "lr": 3}.get(metric, 1), metric
 
 
 def _number(item: object) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from zsr.report.answer import key
 from zsr.report.escape import text
+from zsr.report.percent import fixed, percent
 
 MEANS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word"}
 FIELDS = ["clean", "clean_lo", "clean_hi", "clean_sd", "clean_mark", "robust", "robust_lo", "robust_hi", "robust_sd",
@@ -61,7 +62,7 @@ def _values(sets: pd.DataFrame, means: pd.DataFrame, models: list[dict], columns
 def _number(item: object) -> object:
     if isinstance(item, str):
         return item
-    return None if math.isnan(item) else round(100 * item, 2)
+    return None if math.isnan(item) else percent(item)
 
 
 def cell(entry: list | None) -> tuple[str, str]:
@@ -70,11 +71,11 @@ def cell(entry: list | None) -> tuple[str, str]:
         return "", "<span class='main'>–</span>"
     mark = entry[9]
     word = {"best": "<span class='vh'> best</span>", "tie": "<span class='vh'> tied</span>", "": ""}[mark]
-    spread = f"<span class='sd'>±{entry[8]:.1f}</span>" if entry[8] is not None else ""
+    spread = f"<span class='sd'>±{fixed(entry[8])}</span>" if entry[8] is not None else ""
     return mark, (
-        f"<span class='main'>{entry[5]:.1f}{spread}{word}</span>"
-        f"<span class='ci'>{entry[6]:.1f}–{entry[7]:.1f}</span>"
-        f"<span class='sub'><span class='vh'>clean </span>{entry[0]:.1f}</span>"
+        f"<span class='main'>{fixed(entry[5])}{spread}{word}</span>"
+        f"<span class='ci'>{fixed(entry[6])}–{fixed(entry[7])}</span>"
+        f"<span class='sub'><span class='vh'>clean </span>{fixed(entry[0])}</span>"
     )
 
 
@@ -108,5 +109,5 @@ def _row(model: dict, number: int, values: list, grid: dict) -> str:
 
 def _about(column: dict) -> str:
     words = {"mean": "", "source": "source", "shared": "shares words", "zero-shot": ""}[column["kind"]]
-    chance = f"chance {column['chance']:g}" if "chance" in column else ""
+    chance = f"chance\u00a0{column['chance']:g}" if "chance" in column else ""
     return ", ".join(filter(None, [words, chance]))

@@ -78,7 +78,7 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
             "id": str(model["id"]),
             "method": str(model["method"]),
             "train_eps": "" if model["train_eps"] is None else str(model["train_eps"]),
-            "seed": int(model["seed"]),
+            "seed": int(model["seed"] or 0),  # a model that was not trained has none
             "dataset": str(data["name"]),
             "is_source": bool(data["is_source"]),
             "shares_words": bool(data["shares_words"]),

@@ -1,8 +1,8 @@
 """The report: one HTML file that needs no network, opens fast, prints, and carries the evidence of every number.
 
 Pictures of all figures are in the page as SVG, so that it reads without JavaScript; with it, each becomes interactive
-when it scrolls into view. The Content-Security-Policy lets run exactly the scripts that this module put in (by hash) and
-forbids every request, so a name that slipped through the escaping could still neither run nor phone home.
+when it scrolls into view. The Content-Security-Policy lets run exactly the scripts that this module put in (by hash)
+and forbids every request, so a name that slipped through the escaping could still neither run nor phone home.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,6 +17,8 @@ from zsr.report.escape import data_uri, script_code, script_hash, script_json, t
 from zsr.report.headline import pick
 
 HERE = Path(__file__).parent
+# one script in parts; its later parts use what the earlier ones define
+PARTS = ("page.js", "page_downloads.js", "page_evidence.js", "page_figures.js", "page_wiring.js")
 CAPTIONS = {
     "plane": ("Clean against robust accuracy", "Each point is a model: the mean over zero-shot sets with its 95 % "
               "interval. Wedges lead from the undefended model; on a dashed line the harmonic mean H is equal."),
@@ -59,7 +61,10 @@ def render(
         "evidence": evidence.pack(cells),
         "models": evidence.pack(models),
     }
-    scripts = [script_code(vl_convert.javascript_bundle()), script_code((HERE / "page.js").read_text())]
+    scripts = [
+        script_code(vl_convert.javascript_bundle()),
+        script_code("\n".join((HERE / part).read_text() for part in PARTS)),
+    ]
     first = data["answers"][answer.key(start["protocol"], start["backbone"], start["attack"], start["eps"])]
     shown = [g["protocol"] == start["protocol"] and g["backbone"] == start["backbone"] for g in grids]
     parts = {
@@ -161,7 +166,9 @@ def _alarms(alarms: pd.DataFrame) -> str:
         return "<p class='good'>None: nothing in these results contradicts itself.</p>"
     parts = []
     for (severity, kind), group in alarms.groupby(["severity", "kind"], sort=False):
-        head = "".join(f"<th scope='col'>{name}</th>" for name in ("protocol", "backbone", "model", "set", "attack", "ε", ""))
+        head = "".join(
+            f"<th scope='col'>{name}</th>" for name in ("protocol", "backbone", "model", "set", "attack", "ε", "")
+        )
         rows = "".join(
             "<tr>" + "".join(f"<td>{text(item)}</td>" for item in line) + "</tr>"
             for line in group[["protocol", "backbone", "model", "dataset", "attack", "eps", "message"]].itertuples(

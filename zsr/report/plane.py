@@ -28,7 +28,12 @@ def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
     across, up = _domain(points["x_lo"], points["x_hi"]), _domain(points["y_lo"], points["y_hi"], floor=True)
     places = [_labels(part, across, up) for _, part in points.groupby(KEYS, sort=False)]
     points = pd.concat(places) if places else points.assign(dx=0.0, dy=0.0, align="left")
-    x = alt.X("x:Q", title="clean accuracy, mean over zero-shot sets (%)", scale=alt.Scale(domain=across, nice=False), axis=alt.Axis(tickCount=8))
+    x = alt.X(
+        "x:Q",
+        title="clean accuracy, mean over zero-shot sets (%)",
+        scale=alt.Scale(domain=across, nice=False),
+        axis=alt.Axis(tickCount=8),
+    )
     y = alt.Y("y:Q", title="robust accuracy (%)", scale=alt.Scale(domain=up, nice=False))
     keep = chosen(KEYS)
     model = encode_model()
@@ -70,7 +75,9 @@ def _iso(across: list[float], up: list[float], x: alt.X, y: alt.Y) -> list[alt.C
         inside = (ys >= up[0]) & (ys <= up[1])
         if inside.sum() < 2:
             continue
-        lines += [{"level": level, "x": round(a, 2), "y": round(b, 2)} for a, b in zip(xs[inside], ys[inside], strict=True)]
+        lines += [
+            {"level": level, "x": round(a, 2), "y": round(b, 2)} for a, b in zip(xs[inside], ys[inside], strict=True)
+        ]
         ends.append({"x": round(float(xs[inside][-1]), 2), "y": round(float(ys[inside][-1]), 2), "text": f"H {level}"})
     line = alt.Chart(pd.DataFrame(lines, columns=["level", "x", "y"])).mark_line(
         color=INK, opacity=0.22, strokeWidth=1, strokeDash=[3, 4]
@@ -108,6 +115,8 @@ def _labels(part: pd.DataFrame, across: list[float], up: list[float]) -> pd.Data
         for dx, dy, align in (
             (10, 0, "left"), (10, -12, "left"), (10, 12, "left"), (-10, 0, "right"), (-10, -12, "right"),
             (-10, 12, "right"), (0, -17, "center"), (0, 17, "center"), (14, -24, "left"), (14, 24, "left"),
+            (-14, -24, "right"), (-14, 24, "right"), (16, -38, "left"), (-16, 38, "right"), (16, 38, "left"),
+            (-16, -38, "right"),
         ):  # fmt: skip
             left = a + dx - {"left": 0, "right": wide, "center": wide / 2}[align]
             box = (left, b + dy - 7, left + wide, b + dy + 7)

@@ -17,7 +17,8 @@ from zsr.report.comparisons import Marks, paired
 from zsr.report.measured import Measured, measure, unions
 from zsr.report.statistics import deviation, mean_interval, wilson
 
-MEANS = ("zero-shot", "unrelated", "source")  # all sets that nobody trained on; those without a label word of the source
+# means run over: all sets that nobody trained on; those of them without a label word of the source; the source
+MEANS = ("zero-shot", "unrelated", "source")
 
 
 def build(
@@ -138,8 +139,9 @@ def _methods(sets: pd.DataFrame, scopes: dict, cells: list[Measured], labels: di
                 if not absent:
                     shares, counts = by_set.loc[names, quantity].tolist(), by_set.loc[names, "n"].tolist()
                     mean, (lo, hi) = float(np.mean(shares)), mean_interval(shares, counts)
-                line |= {quantity: mean, f"{quantity}_lo": lo, f"{quantity}_hi": hi,
-                         f"{quantity}_sd": seeds.get((*key, scope, quantity), math.nan), f"{quantity}_mark": ""}  # fmt: skip
+                spread = seeds.get((*key, scope, quantity), math.nan)
+                line |= {quantity: mean, f"{quantity}_lo": lo, f"{quantity}_hi": hi, f"{quantity}_sd": spread,
+                         f"{quantity}_mark": ""}  # fmt: skip
             lines.append(line)
     frame = pd.DataFrame(lines)
     for scope in MEANS:

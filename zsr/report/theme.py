@@ -1,8 +1,8 @@
 """One look for all figures: colours that the colour-blind tell apart, and text that takes the colour of its page.
 
-Axes, labels and legends are drawn in `currentColor`: inline in the page they follow its light or dark mode, in a file of
-their own they are black. Marks use mid-tones with at least 3:1 contrast on white and on near-black. A model keeps its
-colour, dash and shape in every figure; the dash changes when the colours come round again, so that colour is never
+Axes, labels and legends are drawn in `currentColor`: inline in the page they follow its light or dark mode, in a file
+of their own they are black. Marks use mid-tones with at least 2.4:1 contrast on white and on near-black. A model keeps
+its colour, dash and shape in every figure; the dash changes when the colours come round again, so that colour is never
 the only carrier. A model called `clip`, the undefended one, is grey.
 """
 
@@ -48,7 +48,9 @@ def config() -> dict:
         "axis": text
         | {"domainColor": INK, "domainOpacity": 0.35, "tickColor": INK, "tickOpacity": 0.35, "gridColor": INK,
            "gridOpacity": 0.09, "titlePadding": 8, "labelOpacity": 0.85},
-        "legend": text | {"orient": "bottom", "columns": 5, "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 70, "labelLimit": 220, "titleLimit": 220},
+        "legend": text
+        | {"orient": "bottom", "columns": 5, "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 70,
+           "labelLimit": 220, "titleLimit": 220},
         "header": text | {"labelFontSize": 12, "labelFontWeight": 600, "labelLimit": 200},
         "title": {"color": INK, "font": FONT, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
         "text": {"font": FONT, "color": INK, "fontSize": 11},

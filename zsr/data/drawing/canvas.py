@@ -8,6 +8,7 @@ import numpy as np
 
 from zsr.data.drawing import glyphs, shapes
 from zsr.data.drawing.scene import CENTRES, COLOURS, GLYPH, SHAPE, TEXTURE, Scene
+from zsr.errors import ZsrError
 
 SIZE = 32
 AXIS = np.arange(SIZE, dtype=np.float32) - np.float32((SIZE - 1) / 2)
@@ -27,6 +28,10 @@ def compose(
     cover: np.ndarray, colour: np.ndarray, contrast: tuple[float, float], noise: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Lay a colour on a noisy grey ground where `cover` [n, 32, 32] in [0, 1] says so."""
+    if not (len(contrast) == 2 and 0 < contrast[0] <= contrast[1] <= 1):
+        raise ZsrError(f"drawn images: contrast is {list(contrast)}; write [least, most] within (0, 1]")
+    if not 0 <= noise <= 64:
+        raise ZsrError(f"drawn images: noise is {noise}; write 0 to 64 steps of 255")
     n = len(cover)
     palette = np.array(list(COLOURS.values()), np.float32)[colour][:, :, None, None]  # [n, 3, 1, 1]
     level = (0.35 + 0.25 * rng.random((n, 1, 1, 1))).astype(np.float32)
@@ -42,7 +47,7 @@ def cover_objects(scene: Scene, rows: np.ndarray, rng: np.random.Generator) -> n
     """Coverage of shapes [rows, 32, 32]: up to four per image, in quarters that are taken at random."""
     cover = np.zeros((len(rows), SIZE, SIZE), np.float32)
     order = rng.random((len(rows), 4)).argsort(1, kind="stable")
-    phase = rng.integers(6, size=(len(rows), 2))
+    phase = rng.integers(8, size=(len(rows), 2))
     single = (scene.count[rows] == 0) & (scene.position[rows] >= 0)
     centre = np.where(single[:, None], CENTRES[np.maximum(scene.position[rows], 0)], QUARTERS[order[:, 0]])
     radius = np.where(single, 6 + 3 * rng.random(len(rows)), 5.5 + 1.5 * rng.random(len(rows)))
@@ -76,19 +81,19 @@ def local(centre: np.ndarray, radius: np.ndarray, rng: np.random.Generator) -> t
 
 
 def fill(inside: np.ndarray, texture: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """Signed distance in pixels [n, 32, 32] -> coverage, by texture; the gaps of a pattern keep 10 %."""
+    """Signed distance in pixels [n, 32, 32] -> coverage, by texture; a pattern's gaps are bare."""
     cover = np.clip(np.float32(0.5) - inside, 0, 1)
     i = np.arange(SIZE)
     x, y = i[None, None, :] + phase[:, 0, None, None], i[None, :, None] + phase[:, 1, None, None]
     gaps = {
-        "striped": (y % 4 >= 2) | (x < 0),
-        "checked": ((x // 3 + y // 3) % 2 == 1),
+        "striped": np.broadcast_to(y % 4 >= 2, (*y.shape[:2], SIZE)),
+        "checked": (x // 4 + y // 4) % 2 == 1,
         "dotted": ~((x % 4 < 2) & (y % 4 < 2)),
     }
     for number, name in enumerate(TEXTURE):
         same = texture == number
         if name in gaps:
-            cover[same] *= np.where(gaps[name][same], np.float32(0.1), np.float32(1))
+            cover[same] *= ~gaps[name][same]
         elif name == "hollow":
             cover[same] *= 1 - np.clip(np.float32(-1.5) - inside[same], 0, 1)
     return cover

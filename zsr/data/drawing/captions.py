@@ -9,7 +9,7 @@ import numpy as np
 from zsr.data.drawing.scene import COLOUR, COUNT, GLYPH, POSITION, SHAPE, TEXTURE, Scene
 
 # how often a caption names a concept, if it does not name all
-SAYS = {"shape": 0.6, "colour": 0.5, "texture": 0.4, "count": 0.4, "position": 0.4}
+SAYS = {"shape": 0.6, "colour": 0.5, "texture": 0.5, "count": 0.4, "position": 0.4}
 FULL = 0.3  # share of captions that name all
 
 
@@ -17,6 +17,10 @@ def tell(scene: Scene, rng: np.random.Generator, alternatives: int) -> list[str]
     """`alternatives` captions per image, joined by ' | '."""
     draws = rng.random((len(scene), alternatives, 1 + len(SAYS)))
     return [" | ".join(_caption(scene, i, draw) for draw in draws[i]) for i in range(len(scene))]
+
+
+def _article(thing: str) -> str:
+    return "an" if thing[0] in "aeiou" else "a"
 
 
 def _caption(scene: Scene, i: int, draw: np.ndarray) -> str:
@@ -31,7 +35,7 @@ def _caption(scene: Scene, i: int, draw: np.ndarray) -> str:
         SHAPE[scene.shape[i]] if says["shape"] else "object",
     ]
     thing = " ".join(word for word in words if word)
-    number = COUNT[scene.count[i]] if says["count"] else "a" if scene.count[i] == 0 else ""
+    number = COUNT[scene.count[i]] if says["count"] else _article(thing) if scene.count[i] == 0 else ""
     if scene.count[i] > 0:
         thing += "es" if thing.endswith("s") else "s"
     place = f" at the {POSITION[scene.position[i]]}" if says["position"] and scene.position[i] >= 0 else ""

@@ -129,14 +129,6 @@ def texture(n: int, rng: np.random.Generator) -> Scene:
     return scene
 
 
-def count(n: int, rng: np.random.Generator) -> Scene:
-    scene = _scene(n, rng)
-    scene.count = rng.integers(len(COUNT), size=n)
-    scene.position[:] = -1
-    scene.label = scene.count.astype(np.int64)
-    return scene
-
-
 def position(n: int, rng: np.random.Generator) -> Scene:
     scene = _scene(n, rng)
     scene.count[:] = 0
@@ -153,4 +145,4 @@ def digits(n: int, rng: np.random.Generator) -> Scene:
     return scene
 
 
-VIEWS = {view.__name__: view for view in (everything, source, pairs, shape, colour, texture, count, position, digits)}
+VIEWS = {view.__name__: view for view in (everything, source, pairs, shape, colour, texture, position, digits)}

@@ -19,7 +19,7 @@ from zsr.errors import ZsrError
 class Handwritten(Reader):
     """One split, `test`, in an order drawn by seed."""
 
-    contrast: tuple[float, float] = (0.4, 0.9)
+    contrast: tuple[float, float] = (0.35, 0.85)
     noise: int = 10
 
     def read(self, split: str) -> Iterator[Chunk]:

@@ -1,0 +1,74 @@
+"""APGD on the device: the momentum step with per-image step sizes, and the bookkeeping, without waiting for the host.
+
+step      x, g = x_best, g_best where `restore`
+          z    = P(x + step * sign(g))
+          x'   = P(x + a (z - x) + (1 - a) (x - x_prev)),  P the ball x0 +- eps, then the box;  net = (x' - mean) / std
+tracking  better = loss > loss_best: x_best, grad_best, loss_best <- x, grad, loss;  rises += loss > loss_last
+
+`restore` [B] (None: nobody) sends an image back to its best iterate after its step was halved; the kernel reads the
+one pointer or the other, so going back costs nothing. Read once each: x or x_best, x_prev, x0, g; written: x', the
+start, net. Tracking copies only the images that improved.
+"""
+
+import torch
+from torch import Tensor
+
+from zsr_kernels import reference
+from zsr_kernels.dispatch import check, use_triton
+
+
+def apgd_step(
+    x: Tensor,
+    x_prev: Tensor,
+    x_best: Tensor,
+    x0: Tensor,
+    grad: Tensor,
+    grad_best: Tensor,
+    restore: Tensor | None,
+    step: Tensor,
+    weight: Tensor,
+    eps: float | Tensor,
+    norm: str = "linf",
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    kernels: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(x', the point the step started from, the network's input at x')."""
+    check(
+        "apgd_step", x, x_prev=x_prev, x_best=x_best, x0=x0, grad=grad, grad_best=grad_best, restore=restore,
+        step=step, weight=weight, eps=eps, mean=mean, std=std,
+    )  # fmt: skip
+    if norm == "l2":  # per-image norms in between: PyTorch's reductions on either device
+        return reference.apgd_l2_step(
+            x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean, std, dtype
+        )
+    if not use_triton(x.device, kernels):
+        return reference.apgd_step(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean, std, dtype)
+    from zsr_kernels.cuda.apgd_step import launch
+
+    return launch(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean, std, dtype)
+
+
+def apgd_track(
+    x: Tensor,
+    grad: Tensor,
+    loss: Tensor,
+    x_best: Tensor,
+    grad_best: Tensor,
+    loss_best: Tensor,
+    loss_last: Tensor,
+    rises: Tensor,
+    kernels: str = "auto",
+) -> None:
+    """In place on the last five tensors."""
+    check(
+        "apgd_track", x, grad=grad, loss=loss, x_best=x_best, grad_best=grad_best, loss_best=loss_best,
+        loss_last=loss_last, rises=rises,
+    )  # fmt: skip
+    if not use_triton(x.device, kernels):
+        reference.apgd_track(x, grad, loss, x_best, grad_best, loss_best, loss_last, rises)
+        return
+    from zsr_kernels.cuda.apgd_track import launch
+
+    launch(x, grad, loss, x_best, grad_best, loss_best, loss_last, rises)

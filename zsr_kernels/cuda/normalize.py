@@ -1,0 +1,34 @@
+"""Triton: `zsr_kernels.normalize`."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from zsr_kernels.cuda.common import BLOCK, grid, load_pixels, normalized, on, sizes
+
+
+@triton.jit
+def kernel(
+    x, mean, std, net, n, per_channel, UINT8: tl.constexpr, NORMALIZE: tl.constexpr, BLOCK: tl.constexpr
+):
+    row = tl.program_id(0).to(tl.int64)
+    offsets = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < n
+    at = row * n + offsets
+    z = normalized(load_pixels(x, at, mask, UINT8), mean, std, offsets // per_channel, mask, NORMALIZE)
+    tl.store(net + at, z.to(net.dtype.element_ty), mask=mask)
+
+
+def launch(x: Tensor, mean: Tensor | None, std: Tensor | None, dtype: torch.dtype, block: int = BLOCK) -> Tensor:
+    x = x.contiguous()
+    net = torch.empty_like(x, dtype=dtype)
+    if x.numel() == 0:
+        return net
+    images, n, per_channel = sizes(x)
+    fused = mean is not None
+    with on(x):
+        kernel[grid(images, n, block)](
+            x, mean if fused else net, std if fused else net, net, n, per_channel, x.dtype == torch.uint8, fused, block
+        )
+    return net

@@ -1,0 +1,317 @@
+"""The meaning of every kernel, in plain PyTorch: the CPU path, the oracle of the tests, and the text to read first.
+
+All arithmetic is float32, whatever the dtype of the gradient. Images are `[B, C, ...]`, in [0, 1]; the clean image `x0`
+may be uint8 (then it means x0 / 255). `step` and `eps` are floats or one value per image `[B]`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+GOLDEN, MIX_1, MIX_2 = 0x9E3779B9, 0x7FEB352D, 0x846CA68B  # 2^32/phi; Wellons' "lowbias32" multipliers
+
+
+def pixels(x0: Tensor) -> Tensor:
+    """uint8 -> float32 / 255; float32 as it is."""
+    return x0.to(torch.float32) / 255.0 if x0.dtype == torch.uint8 else x0
+
+
+def per_image(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """A float, or `[B]` reshaped to broadcast over the images of `like`."""
+    if isinstance(value, Tensor):
+        return value.view(-1, *[1] * (like.ndim - 1))
+    return value
+
+
+def per_channel(value: Tensor, like: Tensor) -> Tensor:
+    return value.view(1, -1, *[1] * (like.ndim - 2))
+
+
+def normalize(x: Tensor, mean: Tensor | None, std: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The network's input: (x - mean) / std per channel, cast. Without a mean, x itself."""
+    x = pixels(x)
+    if mean is not None:
+        x = (x - per_channel(mean, x)) / per_channel(std, x)
+    return x.to(dtype)
+
+
+def normalize_backward(grad: Tensor, std: Tensor | None) -> Tensor:
+    """From the gradient with respect to the network's input to that with respect to pixels: g / std, in float32."""
+    grad = grad.to(torch.float32)
+    return grad if std is None else grad / per_channel(std, grad)
+
+
+def linf_project(y: Tensor, x0: Tensor, eps: float | Tensor) -> Tensor:
+    """First the ball, then the box. The ball is clamped as x0 +- eps (not as x0 + clamp(y - x0)): one rounding less."""
+    eps = per_image(eps, y)
+    return torch.minimum(torch.maximum(y, x0 - eps), x0 + eps).clamp(0.0, 1.0)
+
+
+def linf_step(
+    x: Tensor,
+    x0: Tensor,
+    grad: Tensor,
+    step: float | Tensor,
+    eps: float | Tensor,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:
+    """x' = clip_[0,1](clip_{x0 +- eps}(x + step * sign(g))), and the network's input ((x' - mean) / std).to(dtype).
+
+    `grad` is taken with respect to the *normalised* input: sign(g / std) = sign(g). A NaN gradient has sign 0 and
+    leaves its pixel alone; NaN in x stays NaN (a clamp that drops NaN would turn it into a valid black pixel).
+    """
+    g = grad.to(torch.float32)
+    direction = (g > 0).to(torch.float32) - (g < 0).to(torch.float32)
+    y = linf_project(x + per_image(step, x) * direction, pixels(x0), eps)
+    return y, normalize(y, mean, std, dtype)
+
+
+def select(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Image by image: `yes` where `rows` [B], else `no`."""
+    return torch.where(rows.view(-1, *[1] * (yes.ndim - 1)), yes, no)
+
+
+def keep_rows(rows: Tensor, source: Tensor, target: Tensor) -> None:
+    """target[i] = source[i] where `rows` [B], in place. On a CPU only those rows are touched."""
+    if target.device.type == "cpu":
+        where = rows.nonzero().flatten()
+        target.index_copy_(0, where, source.index_select(0, where))
+    else:  # the number of rows is unknown to the host, and asking would wait
+        target.copy_(select(rows, source, target))
+
+
+def momentum(x: Tensor, z: Tensor, x_prev: Tensor, weight: float | Tensor) -> Tensor:
+    """x + a (z - x) + (1 - a) (x - x_prev): APGD's inertia; a = 1 ignores the past."""
+    a = per_image(weight, x)
+    return x + (z - x) * a + (x - x_prev) * (1.0 - a)
+
+
+def apgd_step(
+    x: Tensor,
+    x_prev: Tensor,
+    x_best: Tensor,
+    x0: Tensor,
+    grad: Tensor,
+    grad_best: Tensor,
+    restore: Tensor | None,
+    step: Tensor,
+    weight: Tensor,
+    eps: float | Tensor,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """APGD's L-infinity step (Croce & Hein 2020, eq. 3 and 4): (x', the point it started from, the network's input).
+
+    x, g = x_best, g_best where `restore`;  z = P(x + step * sign(g));  x' = P(x + a (z - x) + (1 - a) (x - x_prev))
+    """
+    x0 = pixels(x0)
+    if restore is not None:
+        x, grad = select(restore, x_best, x), select(restore, grad_best, grad)
+    z, _ = linf_step(x, x0, grad, step, eps)
+    y = linf_project(momentum(x, z, x_prev, weight), x0, eps)
+    return y, x, normalize(y, mean, std, dtype)
+
+
+def apgd_l2_step(
+    x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean=None, std=None, dtype=torch.float32
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in L2: steepest step along g / ||g||, projections onto the L2 ball and the box."""
+    x0 = pixels(x0)
+    if restore is not None:
+        x, grad = select(restore, x_best, x), select(restore, grad_best, grad)
+    z, _ = l2_step(x, x0, grad, step, eps, std=std)
+    y = l2_project(momentum(x, z, x_prev, weight), x0, eps)
+    return y, x, normalize(y, mean, std, dtype)
+
+
+def apgd_track(
+    x: Tensor,
+    grad: Tensor,
+    loss: Tensor,
+    x_best: Tensor,
+    grad_best: Tensor,
+    loss_best: Tensor,
+    loss_last: Tensor,
+    rises: Tensor,
+) -> None:
+    """APGD's bookkeeping, in place on the last five: the best iterate so far and how often the loss rose.
+
+    better = loss > loss_best;  x_best, grad_best, loss_best <- x, grad, loss where better
+    rises += loss > loss_last;  loss_last <- loss
+    """
+    better = loss > loss_best
+    keep_rows(better, x, x_best)
+    keep_rows(better, grad, grad_best)
+    keep_rows(better, loss, loss_best)
+    rises += loss > loss_last
+    loss_last.copy_(loss)
+
+
+def norms(x: Tensor, p: int) -> Tensor:
+    """One L1 or L2 norm per image, [B]."""
+    flat = x.flatten(1)
+    return flat.abs().sum(1) if p == 1 else flat.square().sum(1).sqrt()
+
+
+def unit(g: Tensor, p: int = 2, guard: float = 1e-12) -> Tensor:
+    """g / (||g|| + guard), per image: a zero gradient gives a zero step, not NaN."""
+    return g / per_image(norms(g, p) + guard, g)
+
+
+def l2_project(y: Tensor, x0: Tensor, eps: float | Tensor) -> Tensor:
+    """Scale the perturbation into the ball, then clip to the box (which only shortens it: x0 lies in the box)."""
+    delta = y - x0
+    eps = per_image(eps, y)
+    size = per_image(norms(delta, 2), y)
+    shrink = torch.where(size > eps, eps / size.clamp_min(1e-30), torch.ones_like(size))
+    return (x0 + delta * shrink).clamp(0.0, 1.0)
+
+
+def l2_step(x, x0, grad, step, eps, mean=None, std=None, dtype=torch.float32) -> tuple[Tensor, Tensor]:
+    """x' = clip_[0,1](P_eps(x + step * g / ||g||_2)), with g the gradient with respect to pixels."""
+    g = unit(normalize_backward(grad, std))
+    y = l2_project(x + per_image(step, x) * g, pixels(x0), eps)
+    return y, normalize(y, mean, std, dtype)
+
+
+def l1_project(y: Tensor, x0: Tensor, eps: float | Tensor, rounds: int = 40) -> Tensor:
+    """The nearest point to y in {||z - x0||_1 <= eps} and the box (Croce & Hein 2021, eq. 5).
+
+    With d = y - x0 and room_i = the distance from x0 to the face of the box towards which d_i points, the solution is
+    |d_i|(t) = min(max(|d_i| - t, 0), room_i), for the smallest t >= 0 whose sum is at most eps. The sum is piecewise
+    linear in t; Newton's method on it, guarded by bisection, ends on the right piece in a few passes and needs no sort.
+    """
+    delta = (y - x0).flatten(1)
+    origin = x0.flatten(1)
+    size = delta.abs()
+    room = torch.where(delta > 0, 1.0 - origin, origin)
+    radius = torch.as_tensor(eps, dtype=torch.float32, device=y.device).reshape(-1, 1).expand(len(y), 1)
+    radius = radius * (1.0 - 1e-5)  # x0 + d rounds once per pixel, and the errors add up
+    low, high = torch.zeros_like(radius), size.amax(1, keepdim=True)
+    t = low
+    done = torch.minimum(size, room).sum(1, keepdim=True) <= radius  # inside already: only the box cuts
+    for _ in range(rounds):
+        left = size - t
+        inside = (left > 0) & (left < room)  # where the sum still changes with t
+        total = torch.minimum(left.clamp_min(0.0), room).sum(1, keepdim=True)
+        over = total > radius * (1.0 + 1e-6)
+        low, high = torch.where(over, t, low), torch.where(over, high, t)
+        newton = t + (total - radius) / inside.sum(1, keepdim=True).clamp_min(1)
+        middle = 0.5 * (low + high)
+        done = done | (high - low <= 1e-7 * high) | ((total - radius).abs() <= 1e-6 * radius)
+        t = torch.where(done, t, torch.where((newton > low) & (newton < high), newton, middle))
+        if t.device.type == "cpu" and bool(done.all()):
+            break
+    kept = torch.minimum((size - high).clamp_min(0.0), room)  # `high` errs on the inside
+    feasible = torch.minimum(size, room)
+    kept = torch.where(feasible.sum(1, keepdim=True) <= radius, feasible, kept)
+    return (x0 + (delta.sign() * kept).reshape(y.shape)).clamp(0.0, 1.0)
+
+
+def sparse_sign(g: Tensor, share: float | Tensor) -> Tensor:
+    """sign(g) on the `share` of coordinates with the largest |g| of each image, divided by their number.
+
+    The steepest direction of the L1 ball is one coordinate; a share of them (SLIDE, Tramer & Boneh 2019) converges in
+    practice. Ties with the threshold are taken along.
+    """
+    flat = g.flatten(1)
+    n = flat.shape[1]
+    share = torch.as_tensor(share, dtype=torch.float32, device=g.device).reshape(-1, 1).expand(len(g), 1)
+    rank = ((1.0 - share) * n).clamp(0, n - 1).long()
+    threshold = flat.abs().sort(1).values.gather(1, rank)
+    direction = flat.sign() * (flat.abs() >= threshold)
+    return (direction / direction.abs().sum(1, keepdim=True).clamp_min(1.0)).reshape(g.shape)
+
+
+def l1_step(
+    x, x0, grad, step, eps, mean=None, std=None, dtype=torch.float32, share: float | Tensor = 0.05
+) -> tuple[Tensor, Tensor]:
+    """x' = P_{L1 ball and box}(x + step * sparse_sign(g)), with g the gradient with respect to pixels."""
+    g = sparse_sign(normalize_backward(grad, std), share)
+    y = l1_project(x + per_image(step, x) * g, pixels(x0), eps)
+    return y, normalize(y, mean, std, dtype)
+
+
+# -- random numbers: a counter-based generator, so that a draw is a function of (seed, image, stream, position) -------
+
+
+def _signed(value: int) -> int:
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def mix32(h: Tensor) -> Tensor:
+    """A bijective 32-bit hash (lowbias32): xor-shift, multiply, twice. int32 in and out, arithmetic modulo 2^32."""
+    h = h ^ ((h >> 16) & 0xFFFF)
+    h = h * _signed(MIX_1)
+    h = h ^ ((h >> 15) & 0x1FFFF)
+    h = h * _signed(MIX_2)
+    return h ^ ((h >> 16) & 0xFFFF)
+
+
+def stream_keys(keys: Tensor, seed: int, stream: int) -> tuple[Tensor, Tensor]:
+    """Two 32-bit words per image that carry (seed, image key, stream); int64 keys in, int32 words out, each [B]."""
+    low, high = _low_word(keys), _low_word(keys >> 32)
+    start = torch.full_like(low, _signed(seed))
+    first = mix32(mix32(mix32(start) ^ low) + high)
+    first = mix32(first ^ _signed(stream))
+    second = mix32(mix32(first + _signed(GOLDEN)) ^ _signed(seed >> 32))
+    return first, second
+
+
+def _low_word(keys: Tensor) -> Tensor:
+    word = keys & 0xFFFFFFFF
+    return torch.where(word >= 1 << 31, word - (1 << 32), word).to(torch.int32)
+
+
+def draw(first: Tensor, second: Tensor, position: Tensor) -> Tensor:
+    """Numbers in [0, 1), multiples of 2^-24, at these positions ([n] or [B, n], int32) of each image's stream."""
+    h = mix32(mix32(position + first[:, None]) ^ second[:, None])
+    return ((h >> 8) & 0xFFFFFF).to(torch.float32) * 2.0**-24
+
+
+def uniform(keys: Tensor, seed: int, stream: int, n: int) -> Tensor:
+    """[B, n] numbers in [0, 1) from position, image key, seed and stream alone."""
+    return draw(*stream_keys(keys, seed, stream), torch.arange(n, dtype=torch.int32, device=keys.device))
+
+
+def normal(keys: Tensor, seed: int, stream: int, n: int) -> Tensor:
+    """[B, n] standard normal numbers (Box-Muller)."""
+    u = uniform(keys, seed, stream, 2 * n)
+    radius = (-2.0 * torch.log(1.0 - u[:, :n])).sqrt()
+    return radius * torch.cos(2.0 * math.pi * u[:, n:])
+
+
+def start(
+    x0: Tensor,
+    keys: Tensor,
+    seed: int,
+    stream: int,
+    eps: float | Tensor,
+    norm: str = "linf",
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:
+    """A random point of the ball and the box, and the network's input there.
+
+    linf: uniform in the cube; l2: uniform on the sphere (as AutoAttack); l1: a normal draw projected (as AutoAttack).
+    """
+    x0 = pixels(x0)
+    n = x0[0].numel() if len(x0) else 0
+    if norm == "linf":
+        u = uniform(keys, seed, stream, n).view(x0.shape)
+        y = linf_project(x0 + per_image(eps, x0) * (2.0 * u - 1.0), x0, eps)
+    elif norm == "l2":
+        z = normal(keys, seed, stream, n).view(x0.shape)
+        y = l2_project(x0 + per_image(eps, x0) * unit(z), x0, eps)
+    elif norm == "l1":
+        z = normal(keys, seed, stream, n).view(x0.shape)
+        y = l1_project(x0 + z, x0, eps)
+    else:
+        raise ValueError(f"start: unknown norm '{norm}'; known: linf, l2, l1")
+    return y, normalize(y, mean, std, dtype)
