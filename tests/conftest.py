@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "zsr", "zsr_kernels", "envs")
@@ -76,6 +77,29 @@ def copy_project(folder: Path) -> Project:
         else:
             shutil.copy2(source, folder / part)
     return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The miniature DAG, run to its end; once, also where several processes share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    with FileLock(base / "finished.lock"):
+        project = Project(base / "finished")
+        if not (base / "finished.done").exists():
+            shutil.rmtree(project.folder, ignore_errors=True)
+            copy_project(project.folder)
+            shutil.copy2(MINI, project.path("config.yaml"))
+            project.snakemake()
+            (base / "finished.done").touch()
+    return project
+
+
+@pytest.fixture
+def copy(finished: Project, tmp_path: Path) -> Project:
+    """The finished project with its results, memory and times."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True, copy_function=shutil.copy2)
+    return Project(tmp_path / "project")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""Every Triton kernel against the reference, in Triton's interpreter; run by `test_kernels_triton.py` in its own process.
+"""Every Triton kernel against the reference, in Triton's interpreter; `test_kernels_triton.py` runs it as a process.
 
-`TRITON_INTERPRET=1` is read when a kernel is first decorated, so it cannot be switched on inside a running test session.
+`TRITON_INTERPRET=1` is read when a kernel is first decorated: it cannot be switched on inside a running test session.
 Prints one JSON line per case: [name, "" or what went wrong].
 """
 
@@ -11,10 +11,10 @@ import sys
 
 os.environ["TRITON_INTERPRET"] = "1"
 
-import torch  # noqa: E402
+import torch
 
-from zsr_kernels import reference  # noqa: E402
-from zsr_kernels.cuda import apgd_step, apgd_track, l2_step, linf_step, normalize, start  # noqa: E402
+from zsr_kernels import reference
+from zsr_kernels.cuda import apgd_step, apgd_track, l2_step, linf_step, normalize, start
 
 MEAN, STD = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
 SHAPES = [(1, 3, 1, 1), (2, 3, 5, 7), (3, 3, 8, 8), (0, 3, 4, 4), (1, 3, 0, 4)]
@@ -48,7 +48,9 @@ def same(got, wanted, exact=True):
 
 @case
 def linf_step_is_bit_equal_over_shapes_and_dtypes():
-    for shape, grad_dtype, out, uint8 in itertools.product(SHAPES, DTYPES, (torch.float32, torch.float16), (True, False)):
+    for shape, grad_dtype, out, uint8 in itertools.product(
+        SHAPES, DTYPES, (torch.float32, torch.float16), (True, False)
+    ):
         x, x0, grad = batch(shape, 1, uint8, grad_dtype)
         for mean, std in ((MEAN, STD), (None, None)):
             args = (x, x0, grad, 0.01, 0.013, mean, std, out)
@@ -155,7 +157,9 @@ def normalize_is_bit_equal():
         x, x0, _ = batch(shape, 7, uint8)
         images = x0 if uint8 else x
         got, wanted = normalize.launch(images, MEAN, STD, out, block=BLOCK), reference.normalize(images, MEAN, STD, out)
-        if out == torch.bfloat16:  # the interpreter truncates to bfloat16 where the GPU rounds: one unit in the last place
+        if (
+            out == torch.bfloat16
+        ):  # the interpreter truncates to bfloat16 where the GPU rounds: one unit in the last place
             torch.testing.assert_close(got.float(), wanted.float(), rtol=2**-7, atol=0)
         else:
             same([got], [wanted])

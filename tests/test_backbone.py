@@ -86,7 +86,7 @@ def test_a_fine_tuned_model_is_its_backbone_with_the_changed_tensors(built, tmp_
 
 def test_weights_of_another_architecture_are_refused_by_name(built, tmp_path):
     vit, record = saved(tmp_path / "a", save_tensors(built["drawn-vit"]), arch_of("drawn-rn"))
-    with pytest.raises(ZsrError, match="another architecture.*visual"):
+    with pytest.raises(ZsrError, match=r"another architecture.*visual"):
         load_backbone(vit, record)
     lacking = save_tensors(built["drawn-rn"])
     del lacking["text_projection"]
@@ -120,7 +120,7 @@ def test_bad_architectures_get_one_line(change):
         arch["vision_cfg"] |= change["vision_cfg"]
     else:
         arch |= change
-    with pytest.raises(ZsrError, match="layer|tokenizer|vocab"):
+    with pytest.raises(ZsrError, match=r"layer|tokenizer|vocab"):
         build(arch)
 
 
@@ -133,7 +133,7 @@ def test_tokens():
 
 
 def test_no_prompt_is_cut_and_no_word_dropped():
-    with pytest.raises(ZsrError, match="'rde'.*nearest are red"):
+    with pytest.raises(ZsrError, match=r"'rde'.*nearest are red"):
         words.tokenize(["a photo of a rde circle"], 12)
     with pytest.raises(ZsrError, match="knows 65 words"):
         words.tokenize(["a photo of a helicopter-zebra"], 12)

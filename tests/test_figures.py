@@ -121,8 +121,8 @@ def test_models_look_the_same_everywhere_and_differ_without_colour(specs):
     for name in ("plane", "epsilon", "cost"):
         scales.update(re.findall(r'"range": (\["#[^]]+\])', json.dumps(specs[name])))
     assert len(scales) == 1
-    look = looks(["clip", *(f"m{i}" for i in range(14))])
-    assert look["clip"]["colour"] == BASELINE
+    look = looks({"plain": "clip"} | {f"m{i}": f"m{i}" for i in range(14)})
+    assert look["plain"]["colour"] == BASELINE
     assert len({(v["colour"], tuple(v["dash"])) for v in look.values()}) == 15
     assert look["m10"]["dash"] != look["m0"]["dash"]
 

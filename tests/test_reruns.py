@@ -24,23 +24,6 @@ pytestmark = pytest.mark.slow
 T = {"tables", "figures", "report"}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Project:
-    """The miniature DAG, run to its end."""
-    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    shutil.copy2(MINI, project.path("config.yaml"))
-    output = project.snakemake()
-    assert "100%" in output
-    return project
-
-
-@pytest.fixture
-def copy(finished: Project, tmp_path: Path) -> Project:
-    """The finished project with its results, memory and times."""
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True, copy_function=shutil.copy2)
-    return Project(tmp_path / "project")
-
-
 def planned(project: Project, *arguments: str) -> set[str]:
     """The records of the jobs that Snakemake would run."""
     text = project.snakemake("-n", *arguments)
@@ -170,7 +153,8 @@ def test_a_class_name(copy):
     text = path.read_text()
     assert text.count("digit 7") == 1
     path.write_text(text.replace("digit 7", "digit 7 7"))
-    check(copy, either(is_t, lambda job: job.rule in ("heads", "evaluate") and job.wildcards["dataset"] == "handwritten-digits"))
+    reads = {"heads", "evaluate"}
+    check(copy, either(is_t, lambda job: job.rule in reads and job.wildcards["dataset"] == "handwritten-digits"))
 
 
 def test_the_pins_of_one_environment(copy):

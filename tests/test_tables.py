@@ -168,6 +168,22 @@ def test_falls_start_at_clean_and_end_at_robust(built):
     assert set(built["falls"]["attack"]) == {"pgd-10"}  # AutoAttack has no one count of steps
 
 
+@pytest.mark.parametrize("more", [{"restarts": 5}, {"targets": 9}])
+def test_falls_leave_out_attacks_of_several_runs(results, more):
+    cells = copy.deepcopy(results.cells)
+    for cell in cells:
+        cell["attack"] |= more
+    assert tables.build(cells, results.rows)["falls"].empty
+
+
+def test_a_model_without_training_has_no_seed(results):
+    cells = copy.deepcopy(results.cells)
+    for cell in cells:
+        if cell["model"]["name"] == "clip":
+            cell["model"]["seed"] = None
+    assert "clip" in set(tables.build(cells, results.rows)["methods"]["model"])
+
+
 def test_clean_results_raise_no_alarm(built):
     assert built["alarms"].empty, built["alarms"].to_string()
 

@@ -194,16 +194,20 @@ def l1_project(y: Tensor, x0: Tensor, eps: float | Tensor, rounds: int = 40) -> 
     low, high = torch.zeros_like(radius), size.amax(1, keepdim=True)
     t = low
     done = torch.minimum(size, room).sum(1, keepdim=True) <= radius  # inside already: only the box cuts
-    for _ in range(rounds):
+    for k in range(rounds):
         left = size - t
         inside = (left > 0) & (left < room)  # where the sum still changes with t
         total = torch.minimum(left.clamp_min(0.0), room).sum(1, keepdim=True)
         over = total > radius * (1.0 + 1e-6)
         low, high = torch.where(over, t, low), torch.where(over, high, t)
-        newton = t + (total - radius) / inside.sum(1, keepdim=True).clamp_min(1)
+        slope = inside.sum(1, keepdim=True)
+        newton = t + (total - radius) / slope.clamp_min(1)
         middle = 0.5 * (low + high)
+        trusted = (newton > low) & (newton < high) & (slope > 0)
+        if k % 3 == 2:  # the sum is neither convex nor concave: Newton may creep, halving never does
+            trusted = torch.zeros_like(trusted)
         done = done | (high - low <= 1e-7 * high) | ((total - radius).abs() <= 1e-6 * radius)
-        t = torch.where(done, t, torch.where((newton > low) & (newton < high), newton, middle))
+        t = torch.where(done, t, torch.where(trusted, newton, middle))
         if t.device.type == "cpu" and bool(done.all()):
             break
     kept = torch.minimum((size - high).clamp_min(0.0), room)  # `high` errs on the inside

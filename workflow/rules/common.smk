@@ -13,6 +13,7 @@ from zsr import layout
 from zsr.errors import ZsrError
 from zsr.memory import refuse_forgotten
 from zsr.plan import Plan
+from zsr.store import check_writable
 
 ROOT = workflow.basedir
 
@@ -34,6 +35,7 @@ def planned():
     """The plan of the config; a mistake in it is one line, not a traceback."""
     try:
         plan = Plan(config)
+        check_writable(plan.results)
         refuse_forgotten(plan, os.path.join(".snakemake", "metadata"))
         return plan
     except ZsrError as error:

@@ -28,5 +28,5 @@ class AutoAttackPlus(AutoAttack):
             "fab": FAB(self.steps, self.restarts),
             "square": Square(self.queries),
             "apgd-t": APGDT(self.steps, eot=self.eot, targets=self.targets),
-            "fab-t": FABT(self.steps, restarts=self.restarts, targets=self.targets),
+            "fab-t": FABT(self.steps, targets=self.targets),
         }

@@ -115,7 +115,7 @@ class Engine:
         self.victim, self.threat, self.seed, self.batch_size = victim, threat, seed, batch_size
         self.verdict = verdict
         self.shapes = shapes if shapes != "auto" else ("bucket" if victim.device.type == "cuda" else "exact")
-        self.needed = 0  # slot-passes that held an image still under attack; the rest is overhead
+        self.needed = 0  # passes that an image under attack needed: the floor of what was spent
 
     # -- clean pass ---------------------------------------------------------------------------------------------------
 
@@ -129,6 +129,7 @@ class Engine:
             part = slice(start, start + self.batch_size)
             labels = y[part].to(self.victim.device)
             prediction, gap, logits = self._judge(self._pixels(x[part]), labels)
+            self.needed += len(labels)
             clean[part], margin[part] = prediction.to(home), gap.to(home)
             rows.append(logits.to(home))
         robust = clean == y
@@ -244,22 +245,27 @@ class Engine:
         x = state["x"]
         logits, loss, grad = self._evaluate(this, state)
         fallen: set[int] = set()
+        live = [slot for slot, i in enumerate(image) if i >= 0]
         if self.verdict == "any":
             wrong = this.schedule.suspects(self.threat, state, logits.argmax(1) != state["y"])
             finite = torch.isfinite(loss.flatten(1).sum(1)) if loss.ndim > 1 else torch.isfinite(loss)
             if grad is not None:
                 finite = finite & torch.isfinite(grad.flatten(1).sum(1, dtype=torch.float32))
             flags = torch.stack([wrong, finite]).tolist()  # the one wait of this pass
-            live = [slot for slot, i in enumerate(image) if i >= 0]
             if not all(flags[1][slot] for slot in live):
                 raise _not_finite("logits or gradients")
             suspects = [slot for slot in live if flags[0][slot]]
-            self.needed += len(live)
             if suspects:
                 steps = {slot: age[slot] + 1 for slot in suspects}
                 fallen = self._confirm(ledger, this, x, image, suspects, steps)
+        self._count(this, len(live), len(live) - len(fallen), loss)
         this.schedule.advance(self.threat, state, Seen(loss, grad, logits, age))
         return fallen
+
+    def _count(self, this: Round, forwards: int, gradients: int, loss: Tensor) -> None:
+        """A forward for each image under attack, a gradient for each that has to move on."""
+        backwards = loss[0].numel() * gradients if this.schedule.needs_gradient else 0
+        self.needed += this.eot * (forwards + backwards)
 
     def _evaluate(self, this: Round, state: State) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits, per-image losses and the gradient with respect to the network's input; averaged over `eot` draws."""
@@ -290,7 +296,8 @@ class Engine:
         """Score the suspects again in float32; those that are wrong there too have fallen."""
         where = torch.tensor(slots, device=x.device)
         images = [image[slot] for slot in slots]
-        fell = self._score(ledger, this, images, x.index_select(0, where), [steps[s] for s in slots])
+        examples, count = x.index_select(0, where), [steps[slot] for slot in slots]
+        fell = self.score(ledger, this.attack, images, examples, count, eot=this.eot)
         return {slot for slot, f in zip(slots, fell, strict=True) if f}
 
     def _settle(self, ledger: Ledger, this: Round, waiting: list[tuple[int, Tensor]]) -> None:
@@ -298,16 +305,27 @@ class Engine:
         images = [i for i, _ in waiting]
         x = torch.stack([last for _, last in waiting])
         steps = [this.schedule.steps + 1] * len(images)
-        self._score(ledger, this, images, x, steps, final=True)
+        self.score(ledger, this.attack, images, x, steps, final=True, eot=this.eot)
 
-    def _score(self, ledger, this, images: list[int], x: Tensor, steps: list[int], final: bool = False) -> list[bool]:
+    def score(
+        self,
+        ledger: Ledger,
+        attack: str,
+        images: list[int],
+        x: Tensor,
+        steps: list[int],
+        *,
+        final: bool = False,
+        eot: int = 1,
+    ) -> list[bool]:
         """Judge `x`; write down falls, and for a standing image (final) the example that came closest to felling it."""
         home = ledger.x.device
         at = torch.tensor(images, device=home)
         x0, y = ledger.x[at].to(x.device), ledger.y[at].to(x.device)
-        prediction, margin, _ = self._judge(x, y, this.eot)
+        prediction, margin, _ = self._judge(x, y, eot)
+        self.needed += len(images) * eot
         if not bool(self.threat.contains(x, x0).all()):
-            raise AssertionError(f"{this.attack}: an example lies outside the ball or the box; this is a bug")
+            raise AssertionError(f"{attack}: an example lies outside the ball or the box; this is a bug")
         distance = self.threat.distance(x, x0)
         fell = (prediction != y).to(home)
         better = fell | (torch.as_tensor(final) & (margin.to(home) < ledger.margin[at]))
@@ -324,5 +342,5 @@ class Engine:
         ledger.robust[down] = False
         ledger.step[down] = count[fell]
         for i in down.tolist():
-            ledger.felled_by[i] = this.attack
+            ledger.felled_by[i] = attack
         return fell.tolist()

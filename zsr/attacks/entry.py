@@ -32,7 +32,7 @@ class Verdicts:
     passes: Passes  # image-passes spent, clean and verdict forwards included
     attack: list[str]  # which attack felled it, '' if none did
     notes: list[str] = field(default_factory=list)  # rules applied, path taken
-    overhead: float = 1.0  # passes of the loop over those that images under attack needed
+    overhead: float = 1.0  # passes spent over those that images still under attack needed
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def attack(
     model: Callable[[Tensor], Tensor],
     x: Tensor,
     y: Tensor,
-    name: str = "autoattack",
+    name: str | Attack = "autoattack",
     *,
     norm: str = "linf",
     eps: float,
@@ -57,14 +57,22 @@ def attack(
 ) -> Verdicts:
     """Attack `model` (images in [0, 1] -> logits) on images `x` `[N, C, H, W]` (float32, or uint8) with labels `y`.
 
-    name       an attack of this package: `zsr.registry.names("attacks")`; its settings are keyword arguments
+    name       an attack of this package, `zsr.registry.names("attacks")`, whose settings are keyword arguments; or an
+               instance of one, settings included
     index      int64 [N]: keys the randomness of each image; by default a hash of its content
     verdict    'any': an iterate that fools counts; 'last': only the last one, as many papers report
     kernels    'auto' (Triton on CUDA, PyTorch on a CPU), or 'reference'
     precision  of the attack's passes: 'fp32', 'tf32', 'fp16'; verdicts are float32 always
     shapes     'exact', 'bucket', 'fixed', 'auto': how the batch shrinks when images run out (see `zsr.attacks.engine`)
     """
-    component = build(name, settings)
+    if isinstance(name, Attack):
+        if settings:
+            raise ZsrError(
+                f"attack: {type(name).__name__} has its settings already; {', '.join(settings)} cannot be given"
+            )
+        component, name = name, type(name).label.lower()
+    else:
+        component = build(name, settings)
     if verdict == "last" and not component.last_iterate:
         raise ZsrError(f"attack '{name}' keeps the best iterate by definition; verdict='last' exists for pgd, cw, tpgd")
     x, y, keys = _inputs(x, y, index)
@@ -74,16 +82,20 @@ def attack(
     except KernelError as error:
         raise ZsrError(f"attack: {error}") from error
     threat = Threat(norm, float(eps), victim.inlet, kernels)
-    with victim.frozen():
+    devices = [victim.device] if victim.device.type == "cuda" else []
+    with victim.frozen(), torch.random.fork_rng(devices):
+        torch.manual_seed(seed)  # for models that draw random numbers; the attacks' own are keyed per image
         engine = Engine(victim, threat, seed=seed, batch_size=batch_size, verdict=verdict, shapes=shapes)
         ledger = engine.open(x, y, keys, keep_images)
         if len(x) and int(y.max()) >= ledger.clean_logits.shape[1]:
             raise ZsrError(f"attack: label {int(y.max())}, but the model has {victim.classes} classes")
+        _check_constant(x, ledger.clean_logits)
         notes = component.run(engine, ledger, name) if len(x) else []
     path = "normalisation fused into the step" if victim.fused else "plain path: the model normalises by itself"
     return Verdicts(
         ledger.robust, ledger.x_adv, ledger.prediction, ledger.clean, ledger.margin, ledger.clean_margin,
         ledger.step, ledger.distance, victim.passes, ledger.felled_by, [*notes, path],
+        (victim.passes.forward + victim.passes.backward) / max(engine.needed, 1),
     )  # fmt: skip
 
 
@@ -95,6 +107,12 @@ def build(name: str, settings: dict) -> Attack:
         if key not in known:
             raise unknown("setting", key, known, f"attack '{name}'")
     return cls(**settings)
+
+
+def _check_constant(x: Tensor, logits: Tensor) -> None:
+    """Every image the same logits: a model that looks at nothing stands against everything."""
+    if len(x) > 1 and bool((logits == logits[0]).all()) and not bool((x == x[0]).all()):
+        raise ZsrError("attack: the model gives the same logits for every image; it does not look at them")
 
 
 def _inputs(x: Tensor, y: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -42,7 +42,7 @@ class SquareSteps(Schedule):
 
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
         x0 = reference.pixels(state["x0"])
-        b, c, h, w = x0.shape
+        b, c, _, w = x0.shape
         first, second = reference.stream_keys(state["key"], seed, stream)
         high, low = (x0 + threat.eps).clamp(0.0, 1.0), (x0 - threat.eps).clamp(0.0, 1.0)
         stripes = reference.draw(first, second, torch.arange(c * w, dtype=torch.int32, device=x0.device))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zsr.attacks.objectives import margins
 from zsr.attacks.threat import Inlet
 from zsr.errors import ZsrError, unknown
+from zsr_kernels import reference
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 
@@ -76,6 +77,10 @@ class Victim:
         with self._arithmetic():
             return self._checked(self.net(net_input), len(net_input))
 
+    def inlet_with_graph(self, x: Tensor) -> Tensor:
+        """The network's input, differentiable with respect to pixels (for attacks that are not made here)."""
+        return reference.normalize(x, self.inlet.mean, self.inlet.std, self.inlet.dtype)
+
     @torch.no_grad()
     def exact(self, x: Tensor) -> Tensor:
         """Logits of pixels `x`, always a fresh float32 forward: what verdicts are made of."""
@@ -128,7 +133,8 @@ class Victim:
 
     def gradient(self, loss: Tensor, net_input: Tensor) -> Tensor:
         """d sum(loss) / d input alone; for losses [B, K], K backwards: [B, K, ...]."""
-        columns = [loss] if loss.ndim == 1 else list(loss.unbind(1))
+        with torch.enable_grad():
+            columns = [loss] if loss.ndim == 1 else list(loss.unbind(1))
         grads = []
         for k, column in enumerate(columns, 1):
             self.passes.backward += len(net_input)

@@ -19,9 +19,7 @@ class Adversarial(Method):
         """What the attack climbs, from features [B, D] to one value per image [B]; cross-entropy unless overridden."""
         return lambda features: F.cross_entropy(task.logits(features), batch.labels, reduction="none")
 
-    def attack(
-        self, task: Task, batch: Batch, objective: Callable[[Tensor], Tensor] | None = None
-    ) -> Perturbed:
+    def attack(self, task: Task, batch: Batch, objective: Callable[[Tensor], Tensor] | None = None) -> Perturbed:
         """Adversarial images `.x`, and `.net_input`, the same normalised: the last step has already done that.
 
         A loss that shares something with its attack (a teacher's features) computes it once and hands `objective` in.

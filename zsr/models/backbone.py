@@ -35,8 +35,8 @@ class Backbone:
             raise unknown("tokenizer", arch["tokenizer"], TOKENIZERS, "backbone")
         if clip.vocab_size != len(words.vocabulary()):
             raise ZsrError(
-                f"backbone: text_cfg.vocab_size is {clip.vocab_size}, the vocabulary has {len(words.vocabulary())} words; "
-                "make them equal"
+                f"backbone: text_cfg.vocab_size is {clip.vocab_size}, the tokenizer has {len(words.vocabulary())} "
+                "words; make them equal"
             )
 
     @property

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from zsr.report.epsilon import value
+from zsr.report.headline import AUTOATTACK
 from zsr.report.measured import Measured
 from zsr.report.statistics import mcnemar, wilson
 
 COLUMNS = ["severity", "kind", "protocol", "backbone", "model", "dataset", "attack", "eps", "message"]
-STRONG = ("autoattack",)
 BLACK_BOX = ("square",)
 MASKED = 0.05  # PGD this far above AutoAttack: gradients are likely masked
 FLIPS = 0.005  # verdicts that batch shapes may move
@@ -117,8 +117,8 @@ def _rises(curve: list[Measured]) -> Iterable[tuple[Measured, str, str]]:
 def _orders(rivals: list[Measured]) -> Iterable[tuple[Measured, str, str]]:
     """Stronger attacks must not leave more images standing than weaker ones."""
     black = [c for c in rivals if c.attack_name in BLACK_BOX]
-    strong = [c for c in rivals if c.attack_name in STRONG]
-    white = [c for c in rivals if c.attack_name not in BLACK_BOX + STRONG]
+    strong = [c for c in rivals if c.attack_name in AUTOATTACK]
+    white = [c for c in rivals if c.attack_name not in BLACK_BOX + AUTOATTACK]
     for ours in white:
         for theirs in strong:
             more, less, n = _only(ours, theirs)

@@ -41,7 +41,7 @@ def _answer(names: tuple, part: pd.DataFrame, test: pd.DataFrame) -> str:
         f"at {share(best['clean'])} {interval(best, 'clean')} clean."
     ]
     lines.append(_lead(best["model"], test[test["scope"] == "zero-shot"]))
-    plain = means[means["model"].map(baseline)]
+    plain = means[means["method"].map(baseline)]
     if not plain.empty and best["model"] != plain.iloc[0]["model"]:
         row = plain.iloc[0]
         lines.append(f"The undefended model keeps {share(row['robust'])} at {share(row['clean'])} clean.")

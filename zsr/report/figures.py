@@ -29,12 +29,13 @@ class Figures:
     def __init__(self, tables: Mapping[str, pd.DataFrame], logs: Mapping[str, Sequence[dict]]) -> None:
         self.tables, self.logs = tables, logs
         self.choices: Choices = choices(tables["cells"])
-        self.models = list(dict.fromkeys(tables["cells"]["model"]))
+        self.methods = dict(zip(tables["cells"]["model"], tables["cells"]["method"], strict=True))
+        self.models = list(self.methods)
         self.sets = list(dict.fromkeys(tables["cells"]["dataset"]))
 
     def look(self) -> dict[str, object]:
         """Encodings of the model; one legend for colour, shape and dash."""
-        scales = legend_of(self.models)
+        scales = legend_of(self.methods)
         legend = alt.Legend(title=None)
         return {
             "color": alt.Color("model:N", scale=scales["color"], legend=legend, sort=None),

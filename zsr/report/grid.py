@@ -109,5 +109,5 @@ def _row(model: dict, number: int, values: list, grid: dict) -> str:
 
 def _about(column: dict) -> str:
     words = {"mean": "", "source": "source", "shared": "shares words", "zero-shot": ""}[column["kind"]]
-    chance = f"chance\u00a0{column['chance']:g}" if "chance" in column else ""
+    chance = f"chance\u00a0{column['chance']:.2g}" if "chance" in column else ""
     return ", ".join(filter(None, [words, chance]))

@@ -5,7 +5,8 @@ import pandas as pd
 from zsr.report.epsilon import ordered, value
 
 UNION = "worst case"  # the label of the per-image union over all attacks
-STRONG = ("autoattack", "apgd-dlr", "apgd-ce", "apgd")  # after the union, the strongest attack that ran speaks
+AUTOATTACK = ("autoattack-plus", "autoattack", "autoattack-papers")
+STRONG = (*AUTOATTACK, "apgd-t", "apgd-dlr", "apgd-ce")  # after the union, the strongest attack that ran speaks
 
 
 def pick(cells: pd.DataFrame) -> tuple[str, str]:

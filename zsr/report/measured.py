@@ -44,7 +44,7 @@ class Measured:
     right: np.ndarray = field(repr=False)  # [n] bool, correct on the clean image
     robust: np.ndarray = field(repr=False)  # [n] bool, correct under attack
     step: np.ndarray | None = field(default=None, repr=False)  # [n] int32, as in zsr.attacks.Verdicts
-    steps: int = 0  # the attack's budget, 0 where it has none
+    steps: int = 0  # the budget of an attack that is one run of steps, else 0
     seconds: float = 0.0
     forward: int = 0
     backward: int = 0
@@ -88,7 +88,7 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
             "attack_name": str(attack["name"]),
             "threat": str(cell["threat"]),
             "eps": str(cell["eps"]),
-            "steps": int(attack.get("steps") or 0),
+            "steps": _budget(attack),
             "seconds": float(cell["seconds"]),
             "forward": int(cell["passes"]["forward"]),
             "backward": int(cell["passes"]["backward"]),
@@ -109,6 +109,12 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
     return Measured(
         **known, index=index, label=_shared(label, seen), right=right, robust=robust, step=step, faults=faults
     )
+
+
+def _budget(attack: dict) -> int:
+    """Steps, where "fell at step k" has one meaning: not for restarts, many targets, or a suite of attacks."""
+    several = "targets" in attack or int(attack.get("restarts") or 1) > 1 or attack["name"].startswith("autoattack")
+    return 0 if several else int(attack.get("steps") or 0)
 
 
 def _shared(array: np.ndarray, seen: dict[bytes, np.ndarray]) -> np.ndarray:

@@ -20,7 +20,7 @@ function openProof(td) {
     && (column.kind === "mean" || c.dataset.name === column.name) && c.eps === state.eps
     && (state.attack.startsWith("worst case") || (c.attack.label ?? c.attack.name) === state.attack));
   $("#proof-title").textContent = describe(td).split("\n")[0];
-  const parts = known.map((c) => el("details", {open: known.length === 1}, el("summary", {}, `${c.dataset.name}, ${c.attack.label ?? c.attack.name}, ε = ${c.eps}, seed ${c.model.seed}: ${c.robust_correct} of ${c.n} stand, ${c.clean_correct} clean`), proofTable(c)));
+  const parts = known.map((c) => el("details", {open: known.length === 1}, el("summary", {}, `${c.dataset.name}, ${c.attack.label ?? c.attack.name}, ε = ${c.eps}, seed ${c.model.seed ?? "–"}: ${c.robust_correct} of ${c.n} stand, ${c.clean_correct} clean`), proofTable(c)));
   $("#proof > div").replaceChildren(el("p", {textContent: describe(td).split("\n").slice(1).join(" · ")}), ...(known.length ? parts : [el("p", {textContent: "No cell was measured here."})]));
   hideTip();
   $("#proof").showModal();

@@ -20,7 +20,7 @@ KEYS = ["protocol", "backbone", "attack", "eps"]
 def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
     """Mean over zero-shot sets: clean accuracy to the right, robust accuracy up."""
     frame = methods[(methods["scope"] == "zero-shot") & methods["clean"].notna()]
-    points = frame[[*KEYS, "model"]].copy()
+    points = frame[[*KEYS, "model", "method"]].copy()
     for source, target in (("clean", "x"), ("robust", "y")):
         for end in ("", "_lo", "_hi"):
             points[target + end] = (100 * frame[source + end]).round(2)
@@ -92,10 +92,11 @@ def _wedges(points: pd.DataFrame) -> pd.DataFrame:
     """From the undefended model of the same backbone (width 0) to each other model (width 1)."""
     lines = []
     for _, part in points.groupby(KEYS, sort=False):
-        start = part[part["model"].map(baseline)]
-        if start.empty:
+        plain = part["method"].map(baseline).astype(bool)
+        if not plain.any():
             continue
-        for _, row in part[~part["model"].map(baseline)].iterrows():
+        start = part[plain]
+        for _, row in part[~plain].iterrows():
             for at, size in ((start.iloc[0], 0), (row, 1)):
                 lines.append({key: row[key] for key in [*KEYS, "model"]} | {"x": at["x"], "y": at["y"], "size": size})
     return pd.DataFrame(lines, columns=[*KEYS, "model", "x", "y", "size"])
@@ -134,9 +135,9 @@ def _overlap(a: tuple, b: tuple) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def legend_of(models: list[str]) -> dict[str, alt.Scale]:
+def legend_of(methods: dict[str, str]) -> dict[str, alt.Scale]:
     """The scales that give each model its colour, shape and dash in every figure."""
-    look = looks(models)
+    models, look = list(methods), looks(methods)
     return {
         "color": alt.Scale(domain=models, range=[look[m]["colour"] for m in models]),
         "shape": alt.Scale(domain=models, range=[look[m]["shape"] for m in models]),

@@ -3,10 +3,10 @@
 Axes, labels and legends are drawn in `currentColor`: inline in the page they follow its light or dark mode, in a file
 of their own they are black. Marks use mid-tones with at least 2.4:1 contrast on white and on near-black. A model keeps
 its colour, dash and shape in every figure; the dash changes when the colours come round again, so that colour is never
-the only carrier. A model called `clip`, the undefended one, is grey.
+the only carrier. A model of method `clip`, an undefended one, is grey.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 BASELINE = "#888888"
 COLOURS = ["#0a7abf", "#e8743b", "#12967f", "#cf3a6d", "#8f6fd1", "#a08a12", "#2ba3c4", "#b5533c", "#6b8f2a", "#b04fb0"]
@@ -16,16 +16,16 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 INK = "currentColor"
 
 
-def baseline(model: str) -> bool:
-    """True for the undefended model, which arrows start from and which is drawn in grey."""
-    return model == "clip"
+def baseline(method: str) -> bool:
+    """True for the method of undefended models, which arrows start from and which are drawn in grey."""
+    return method == "clip"
 
 
-def looks(models: Sequence[str]) -> dict[str, dict]:
-    """model -> its colour, shape and dash, by its place in the config."""
+def looks(methods: Mapping[str, str]) -> dict[str, dict]:
+    """model -> its colour, shape and dash, from model -> its method in the order of the config."""
     found, place = {}, 0
-    for model in models:
-        if baseline(model):
+    for model, method in methods.items():
+        if baseline(method):
             found[model] = {"colour": BASELINE, "shape": "circle", "dash": DASHES[2]}
             continue
         found[model] = {

@@ -9,9 +9,7 @@ from zsr_kernels.cuda.common import BLOCK, grid, load_pixels, normalized, on, si
 
 
 @triton.jit
-def kernel(
-    x, mean, std, net, n, per_channel, UINT8: tl.constexpr, NORMALIZE: tl.constexpr, BLOCK: tl.constexpr
-):
+def kernel(x, mean, std, net, n, per_channel, UINT8: tl.constexpr, NORMALIZE: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     offsets = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = offsets < n

@@ -119,7 +119,8 @@ def cover_glyphs(scene: Scene, rows: np.ndarray, rng: np.random.Generator) -> np
         for choice, strokes in enumerate(ways):
             same = np.flatnonzero((scene.glyph[rows] == number) & (way % len(ways) == choice))
             if len(same):
-                away = glyphs.distance(strokes, shake[same], u[same], v[same]) * height[same, None, None].astype(np.float32)
+                tall = height[same, None, None].astype(np.float32)
+                away = glyphs.distance(strokes, shake[same], u[same], v[same]) * tall
                 cover[same] = np.clip(pen[same, None, None] + np.float32(0.5) - away, 0, 1)
     cover[coarse] = coarsen(cover[coarse])
     return cover

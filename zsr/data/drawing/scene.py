@@ -1,4 +1,4 @@
-"""A scene is a table: one row per image, what is on it and where. Sampled here, painted by `canvas`, told by `captions`.
+"""A scene is a table: one row per image, what is on it and where. `canvas` paints it, `captions` tells it.
 
 The concepts are the vocabulary of the embedded benchmark. Their order is the order of labels: append, never reorder.
 """
@@ -20,7 +20,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "cyan": (0.05, 0.90, 0.95),
     "purple": (0.75, 0.10, 0.90),
     "white": (1.00, 1.00, 1.00),
-    "black": (0.00, 0.00, 0.00),
+    "orange": (1.00, 0.50, 0.05),
 }
 COLOUR = list(COLOURS)
 TEXTURE = ["solid", "striped", "checked", "dotted", "hollow"]

@@ -19,8 +19,8 @@ from zsr.errors import ZsrError
 class Handwritten(Reader):
     """One split, `test`, in an order drawn by seed."""
 
-    contrast: tuple[float, float] = (0.35, 0.85)
-    noise: int = 10
+    contrast: tuple[float, float] = (0.35, 0.8)
+    noise: int = 4
 
     def read(self, split: str) -> Iterator[Chunk]:
         if split != "test":

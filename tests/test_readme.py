@@ -1,0 +1,62 @@
+"""What the README shows is tried: its config is planned, its method trains."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from conftest import ROOT
+
+from zsr.checkpoint import Checkpoint
+from zsr.plan import Plan
+from zsr.recipe import Recipe
+from zsr.task import Task
+from zsr.train import Source, fine_tune
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_config_is_complete():
+    text = next(block for kind, block in BLOCKS if kind == "yaml" and "protocols:" in block)
+    plan = Plan(yaml.safe_load(text))
+    assert len(plan.cells) == 5 * 3 * 1 * 2
+
+
+def test_the_dataset_is_planned():
+    config = yaml.safe_load(next(block for kind, block in BLOCKS if kind == "yaml" and "protocols:" in block))
+    config |= yaml.safe_load(next(block for kind, block in BLOCKS if kind == "yaml" and "pale-digits" in block))
+    config["protocols"][0]["datasets"].append("pale-digits")
+    pale = [job for job in Plan(config).jobs.values() if job.wildcards.get("dataset") == "pale-digits"]
+    assert {job.rule for job in pale} == {"prepare", "heads", "evaluate"}
+
+
+def test_the_method_trains(tmp_path, monkeypatch):
+    code = next(block for kind, block in BLOCKS if kind == "python" and "class Smooth" in block)
+    path = tmp_path / "smooth_of_readme.py"
+    path.write_text(
+        "from dataclasses import dataclass\nimport torch.nn.functional as F\nfrom torch import Tensor\n"
+        "from zsr.methods.adversarial import Adversarial\nfrom zsr.methods.base import Batch\nfrom zsr.task import Task\n"
+        + code
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    method = __import__("smooth_of_readme").Smooth(smoothing=0.2)
+    torch.manual_seed(0)
+    visual = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 4))
+    before = visual[1].weight.detach().clone()
+    task = Task(visual, (0.5,) * 3, (0.2,) * 3, F.normalize(torch.randn(3, 4), dim=1), 10.0, 4 / 255, 2, 1.0, seed=0)
+    rng = np.random.default_rng(0)
+    source = Source(rng.integers(0, 256, (8, 3, 4, 4), dtype=np.uint8), rng.integers(0, 3, 8))
+    recipe = Recipe(epochs=1, batch=4, lr=0.1)
+    checkpoint = Checkpoint(tmp_path / "last.ckpt", "spec")
+    fine_tune(method, task, source, recipe, device="cpu", checkpoint=checkpoint, log=lambda row: None)
+    assert not torch.equal(before, visual[1].weight)
+    del sys.modules["smooth_of_readme"]
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).exists()

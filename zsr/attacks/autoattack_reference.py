@@ -1,0 +1,125 @@
+"""The authors' AutoAttack itself, inside the pipeline: `pyautoattack`, or `autoattack` where that is what is installed.
+
+For those who want exactly that number. Their examples are scored here like all others (a fresh float32 forward, inside
+ball and box), and their passes are counted. What is adapted, and noted in the result: no more target classes than there
+are, and no DLR loss where it is undefined; their code crashes there. They run `version="standard"` even for a subset:
+their "custom" silently means five restarts.
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from zsr.attacks.base import Attack
+from zsr.attacks.engine import Engine, Ledger
+from zsr.attacks.victim import Passes, Victim
+from zsr.errors import ZsrError
+
+NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+MIN_CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
+
+
+@dataclass(frozen=True)
+class AutoAttackReference(Attack):
+    """`only`: a subset such as 'apgd-ce,apgd-dlr'; empty for all of the version's attacks."""
+
+    label: ClassVar[str] = "AutoAttack (authors)"
+
+    version: str = "standard"
+    only: str = ""
+
+    def run(self, engine: Engine, ledger: Ledger, name: str) -> list[str]:
+        package = installed()
+        standing = torch.nonzero(ledger.robust).flatten()
+        if not len(standing):
+            return [f"{name}: {package.__name__}, no image to attack"]
+        device, classes = engine.victim.device, ledger.clean_logits.shape[1]
+        model = Counted(engine.victim)
+        norm = NORMS[engine.threat.norm]
+        theirs = package.AutoAttack(
+            model, norm=norm, eps=engine.threat.eps, seed=engine.seed, version=self.version, device=device
+        )
+        theirs.verbose = False
+        if self.only:
+            theirs.attacks_to_run = self.only.replace(" ", "").split(",")
+        notes = _fit(theirs, classes, name)
+        x, y = engine._pixels(ledger.x[standing]), ledger.y[standing].to(device)
+        x_adv = _quietly(theirs, x, y, engine.batch_size)
+        for part in torch.arange(len(standing)).split(engine.batch_size):
+            examples = engine.threat.project(x_adv[part], x[part])
+            images = standing[part.to(standing.device)].tolist()
+            engine.score(ledger, name, images, examples, [1] * len(images), final=True)
+        passes = engine.victim.passes
+        passes.backward += model.passes.backward
+        engine.needed += model.passes.forward + model.passes.backward
+        return [*notes, f"{name}: {package.__name__}, version {self.version}, {', '.join(theirs.attacks_to_run)}"]
+
+
+class Counted(torch.nn.Module):
+    """Images in [0, 1] -> logits through the victim, forwards and backwards counted."""
+
+    def __init__(self, victim: Victim):
+        super().__init__()
+        self.victim = victim
+        self.passes = Passes()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes.forward += len(x)
+        if x.requires_grad and torch.is_grad_enabled():
+            x = _CountBackward.apply(x, self.passes)
+        return self.victim.logits(self.victim.inlet_with_graph(x))
+
+
+class _CountBackward(torch.autograd.Function):
+    """Identity; its backward counts image-passes."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, passes: Passes) -> Tensor:
+        ctx.passes = passes
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        ctx.passes.backward += len(grad)
+        return grad, None
+
+
+def installed():
+    """The authors' package."""
+    for package in ("pyautoattack", "autoattack"):
+        if importlib.util.find_spec(package):
+            return importlib.import_module(package)
+    raise ZsrError("attack 'autoattack-reference' needs the authors' package: pip install pyautoattack")
+
+
+def _fit(theirs, classes: int, name: str) -> list[str]:
+    """Their attacks for this number of classes, and what was changed."""
+    notes = []
+    for part, least in MIN_CLASSES.items():
+        if part in theirs.attacks_to_run and classes < least:
+            theirs.attacks_to_run = [a for a in theirs.attacks_to_run if a != part]
+            notes.append(f"{name}: {part} left out, its loss needs {least} classes, there are {classes}")
+    for part in (theirs.apgd_targeted, theirs.fab):
+        if part.n_target_classes > classes - 1:
+            part.n_target_classes = classes - 1
+            notes.append(f"{name}: {classes - 1} target classes, there are no more")
+    return list(dict.fromkeys(notes))
+
+
+def _quietly(theirs, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
+    """Run it; its seeding of the global generators and its call of sys.settrace(None) are undone."""
+    trace = sys.gettrace()
+    devices = [x.device] if x.is_cuda else []
+    try:
+        with torch.random.fork_rng(devices):
+            try:
+                result = theirs.run_standard_evaluation(x, y, batch_size=batch_size)
+            except TypeError:  # the package that is installed from the repository calls it bs
+                result = theirs.run_standard_evaluation(x, y, bs=batch_size)
+    finally:
+        sys.settrace(trace)
+    return (result[0] if isinstance(result, tuple) else result).detach()

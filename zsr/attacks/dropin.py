@@ -1,0 +1,153 @@
+"""`AutoAttack`, a drop-in for the class of the authors' package.
+
+    adversary = AutoAttack(model, norm="Linf", eps=8/255, version="standard")
+    x_adv = adversary.run_standard_evaluation(x, y, bs=250)
+
+Same calls, same attributes to tune (`attacks_to_run`, `apgd.n_restarts`, `fab.n_target_classes`, `square.n_queries`);
+`model` may be `Normalized`. Differences, on purpose: `seed=None` means 0, not the clock; `version="custom"` means one
+restart, as in the other versions, not five; the global generators are left alone. `verdicts` has the last run's detail.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from zsr.attacks.apgd_ce import APGDCE
+from zsr.attacks.apgd_dlr import APGDDLR
+from zsr.attacks.apgd_t import APGDT
+from zsr.attacks.autoattack import AutoAttack as Standard
+from zsr.attacks.base import Attack
+from zsr.attacks.entry import Verdicts, attack
+from zsr.attacks.fab import FAB
+from zsr.attacks.fab_t import FABT
+from zsr.attacks.square import Square
+from zsr.errors import ZsrError, unknown
+
+VERSIONS = {
+    "standard": ["apgd-ce", "apgd-t", "fab-t", "square"],
+    "plus": ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"],
+    "rand": ["apgd-ce", "apgd-dlr"],
+    "custom": [],
+}
+NORMS = {"Linf": "linf", "L2": "l2", "L1": "l1"}
+
+
+@dataclass(frozen=True)
+class Chosen(Standard):
+    """AutoAttack with the parts that the caller chose."""
+
+    chosen: tuple[tuple[str, Attack], ...] = ()
+
+    def parts(self, norm: str) -> dict[str, Attack]:
+        return dict(self.chosen)
+
+
+class AutoAttack:
+    """The authors' constructor; `device` is the model's own if not given, `log_path` and `verbose` print a summary."""
+
+    def __init__(
+        self,
+        model,
+        norm: str = "Linf",
+        eps: float = 0.3,
+        seed: int | None = None,
+        verbose: bool = True,
+        attacks_to_run: list[str] | None = None,
+        version: str = "standard",
+        is_tf_model: bool = False,
+        device: torch.device | str | None = None,
+        log_path: str | None = None,
+    ):
+        if norm not in NORMS:
+            raise unknown("norm", norm, NORMS, "AutoAttack")
+        if version not in VERSIONS:
+            raise unknown("version", version, VERSIONS, "AutoAttack")
+        if is_tf_model:
+            raise ZsrError("AutoAttack: TensorFlow models are not supported; give a callable from tensors to logits")
+        if attacks_to_run and version != "custom":
+            raise ZsrError("AutoAttack: attacks_to_run goes with version='custom'")
+        self.model, self.norm, self.epsilon, self.version = model, norm, eps, version
+        self.seed, self.verbose, self.device, self.log_path = seed, verbose, device, log_path
+        self.attacks_to_run = list(attacks_to_run or VERSIONS[version])
+        plus, l1 = version == "plus", norm == "L1"
+        restarts = 5 if plus or (l1 and version == "standard") else 1
+        self.apgd = SimpleNamespace(n_restarts=restarts, n_iter=100, eot_iter=20 if version == "rand" else 1)
+        self.apgd_targeted = SimpleNamespace(n_restarts=1, n_iter=100, n_target_classes=5 if l1 and not plus else 9)
+        self.fab = SimpleNamespace(n_restarts=5 if plus else 1, n_iter=100, n_target_classes=9)
+        self.square = SimpleNamespace(n_queries=5000, n_restarts=1, p_init=0.8)
+        self.verdicts: Verdicts | None = None
+
+    def _parts(self, names: list[str]) -> tuple[tuple[str, Attack], ...]:
+        a, t, f, s = self.apgd, self.apgd_targeted, self.fab, self.square
+        known = {
+            "apgd-ce": APGDCE(a.n_iter, a.n_restarts, eot=a.eot_iter),
+            "apgd-dlr": APGDDLR(a.n_iter, a.n_restarts, eot=a.eot_iter),
+            "apgd-t": APGDT(t.n_iter, t.n_restarts, eot=a.eot_iter, targets=t.n_target_classes),
+            "fab": FAB(f.n_iter, f.n_restarts),
+            "fab-t": FABT(f.n_iter, 1, targets=f.n_target_classes),
+            "square": Square(s.n_queries, s.p_init, s.n_restarts),
+        }
+        for name in names:
+            if name not in known:
+                raise unknown("attack", name, known, "AutoAttack: attacks_to_run")
+        return tuple((name, known[name]) for name in names)
+
+    def _run(self, names: list[str], x: Tensor, y: Tensor, bs: int) -> Tensor:
+        self.verdicts = v = attack(
+            self.model, x, y, Chosen(chosen=self._parts(names)), norm=NORMS[self.norm], eps=self.epsilon,
+            seed=self.seed or 0, batch_size=bs, device=self.device,
+        )  # fmt: skip
+        self._report(names, y)
+        still = v.robust.view(-1, *[1] * (x.ndim - 1))
+        return torch.where(still, x, v.x_adv)  # as the authors do: a standing image is returned clean
+
+    def run_standard_evaluation(
+        self,
+        x_orig: Tensor,
+        y_orig: Tensor,
+        bs: int = 250,
+        return_labels: bool = False,
+        state_path: Path | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Adversarial examples for the images that fell, the clean image for the others; with their predictions."""
+        if state_path is not None:
+            raise ZsrError("AutoAttack: state_path is not supported; run part by part, or use the pipeline")
+        x_adv = self._run(self.attacks_to_run, x_orig, y_orig, batch_size or bs)
+        predicted = torch.where(self.verdicts.robust, self.verdicts.clean, self.verdicts.prediction)
+        return (x_adv, predicted) if return_labels else x_adv
+
+    def run_standard_evaluation_individual(
+        self, x_orig: Tensor, y_orig: Tensor, bs: int = 250, return_labels: bool = False
+    ) -> dict:
+        """Each attack alone on all images."""
+        found = {}
+        for name in self.attacks_to_run:
+            x_adv = self._run([name], x_orig, y_orig, bs)
+            predicted = torch.where(self.verdicts.robust, self.verdicts.clean, self.verdicts.prediction)
+            found[name] = (x_adv, predicted) if return_labels else x_adv
+        return found
+
+    def clean_accuracy(self, x_orig: Tensor, y_orig: Tensor, bs: int = 250) -> float:
+        """Share of correct predictions."""
+        with torch.no_grad():
+            parts = zip(x_orig.split(bs), y_orig.split(bs), strict=True)
+            right = sum(int((self.model(x).argmax(1) == y).sum()) for x, y in parts)
+        return right / max(len(y_orig), 1)
+
+    def _report(self, names: list[str], y: Tensor) -> None:
+        v, n = self.verdicts, max(len(y), 1)
+        lines = [f"initial accuracy: {int((v.clean == y).sum()) / n:.2%}"]
+        standing = int((v.clean == y).sum())
+        for name in names:
+            standing -= sum(felled == name for felled in v.attack)
+            lines.append(f"robust accuracy after {name.upper()}: {standing / n:.2%}")
+        if self.verbose:
+            print("\n".join(lines))
+        if self.log_path:
+            with open(self.log_path, "a") as log:
+                log.write("\n".join(lines) + "\n")

@@ -1,0 +1,49 @@
+"""ImgCoAdv: contrast of adversarial images with other views of themselves (Mao et al., ICLR 2023, section 4 and A.3).
+
+    L = mean_i -log [ exp(cos(f_θ(x_a,i), v_i)/τ) / Σ_k exp(cos(f_θ(x_a,i), v_k)/τ) ]        v_k = f_θ(view of x_k)
+
+No label, no text: negatives are the other images of the batch. The attack climbs the same loss against constant views.
+Full fine-tuning ends at 8.45 clean and 4.65 robust over 16 sets: the alignment with text is lost, by design.
+
+Reconstruction: the views (SimCLR's crop, flip and colour jitter) and τ = 0.07; the paper gives neither. Gradients flow
+through both sides.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zsr.methods.adversarial import Adversarial
+from zsr.methods.base import Batch
+from zsr.methods.views import augment
+from zsr.task import Task
+
+
+@dataclass(frozen=True)
+class ImgCoAdv(Adversarial):
+    """InfoNCE of adversarial images with views of the clean ones."""
+
+    needs_labels: ClassVar[bool] = False
+
+    temperature: float = 0.07  # τ
+
+    def contrast(self, features: Tensor, views: Tensor) -> Tensor:
+        """Per image [B], from features [B, D] of either side."""
+        cosine = F.normalize(features, dim=1) @ F.normalize(views, dim=1).T  # [B, B]
+        own = torch.arange(len(cosine), device=cosine.device)
+        return F.cross_entropy(cosine / self.temperature, own, reduction="none")
+
+    def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
+        with torch.no_grad():  # the attack has put the network into eval mode
+            views = task.features(augment(batch.images, task.seed, batch.step))
+        return lambda features: self.contrast(features, views)
+
+    def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        features = task.visual(self.attack(task, batch).net_input)
+        with task.aside():
+            views = task.features(augment(batch.images, task.seed, batch.step))
+        return self.contrast(features, views).mean(), {}
