@@ -10,6 +10,9 @@ if not workflow.overwrite_configfiles:
     configfile: workflow.basedir + "/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/finetune.smk"

@@ -38,11 +38,20 @@ def norm_tower() -> nn.Module:
     )
 
 
+def dressed(method, task: Task, side: int = SIDE) -> Task:
+    """As the loop does before the first step."""
+    method.check(task)
+    task.dress(method.wrap)
+    method.prepare(task, make_source(side=side))
+    return task
+
+
 def make_task(tower=plain_tower, *, moved: bool = True, eps: float = 64 / 255, steps: int = 2, **keys) -> Task:
     """A task; with `moved`, the student's weights are no longer the original's."""
     torch.manual_seed(1)
     head = F.normalize(torch.randn(C, D), dim=1)
     visual = tower()
+    visual.output_dim = D
     task = Task(visual, MEAN, STD, head, SCALE, eps, attack_steps=steps, attack_alpha=0.5, seed=3, **keys)
     if moved:
         with torch.no_grad():

@@ -4,11 +4,12 @@ import itertools
 import json
 import re
 
+import pandas as pd
 import pytest
 import synthetic
 
 from zsr.report import figures, tables
-from zsr.report.plane import HEIGHT, WIDTH
+from zsr.report.plane import HEIGHT, WIDTH, _labels
 from zsr.report.theme import BASELINE, COLOURS, DASHES, looks
 
 
@@ -90,6 +91,29 @@ def test_iso_lines_have_the_harmonic_mean_they_say(specs):
 def test_labels_of_the_plane_stay_inside(specs):
     assert all(abs(r["dx"]) <= WIDTH and abs(r["dy"]) <= HEIGHT for r in data(specs["plane"]) if "dx" in r)
     assert {r["align"] for r in data(specs["plane"]) if "align" in r} <= {"left", "right", "center"}
+
+
+def test_labels_of_the_plane_keep_off_each_other():
+    names = [f"method {i}" for i in range(8)]
+    part = pd.DataFrame({"model": names, "x": [70 + 0.4 * i for i in range(8)], "y": [50 - 0.3 * i for i in range(8)]})
+    part = part.assign(x_lo=part["x"] - 1, x_hi=part["x"] + 1)
+    placed = _labels(part, [60, 90], [0, 70])
+    right = part.assign(dx=10, dy=0, align="left")
+    assert overlap(placed) == 0 < overlap(right)
+
+
+def overlap(part):
+    """Area that labels share, in square pixels."""
+    boxes = []
+    for row in part.itertuples():
+        x, y = (row.x - 60) / 30 * WIDTH + row.dx, HEIGHT - row.y / 70 * HEIGHT + row.dy
+        wide = 6.6 * len(row.model)
+        left = x - {"left": 0, "right": wide, "center": wide / 2}[row.align]
+        boxes.append((left, y - 7, left + wide, y + 7))
+    return sum(
+        max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+        for a, b in itertools.combinations(boxes, 2)
+    )
 
 
 def test_eps_curves_begin_with_the_clean_image(specs, built):

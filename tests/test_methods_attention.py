@@ -225,7 +225,7 @@ def test_mistakes_are_named_before_anything_is_computed(tmp_path):
             fit(tmp_path, method, make_task(lambda: vit(pool_type="avg")))
     with pytest.raises(ZsrError, match="class names of the source set"):
         fit(tmp_path, CompTGA(), make_task(vit))
-    with pytest.raises(ZsrError, match="no place .* for the class name"):
+    with pytest.raises(ZsrError, match="no place"):
         fit(tmp_path, CompTGA(template="background"), make_task(vit, classes=tuple("abcd"), encode_text=encode))
     with pytest.raises(ZsrError, match="unknown normalise 'token'; did you mean 'tokens'"):
         TGAZSR(normalise="token")

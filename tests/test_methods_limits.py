@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from method_setting import C, D, Fixed, equal, fit, make_batch, make_source, make_task, norm_tower
+from method_setting import C, D, Fixed, dressed, equal, fit, make_batch, make_task, norm_tower
 
 from zsr import registry
 from zsr.methods.adversarial import Adversarial
@@ -18,8 +18,9 @@ from zsr.methods.ucat import UCAT
 
 torch.set_num_threads(1)
 
-# methods whose loss needs a VisionTransformer are in test_methods_attention.py
-ANY_TOWER = [name for name in registry.names("methods") if name not in ("clip", "adversarial", "tga-zsr", "comp-tga")]
+# what needs a VisionTransformer or wraps the tower is in test_methods_attention.py and test_methods_prompts.py
+ELSEWHERE = ("clip", "adversarial", "tga-zsr", "comp-tga", "vp-pixel", "vp-token")
+ANY_TOWER = [name for name in registry.names("methods") if name not in ELSEWHERE]
 LIMITS = {
     "pmg-aft": (PMGAFT(alpha=0, beta=0), TeCoA()),
     "caw": (CAW(alpha=0, beta=0), TeCoA()),
@@ -60,7 +61,7 @@ def test_the_student_moves_and_nothing_else(name, tmp_path):
     fit(tmp_path, method, task)
     trained = set(method.trainable(start))
     before = dict(start.named_parameters())
-    for key, value in task.visual.named_parameters():
+    for key, value in task.tower.named_parameters():
         assert torch.equal(value, before[key]) != (key in trained), key
     assert equal(task.frozen, start)
     assert torch.equal(task.head, head)
@@ -71,9 +72,8 @@ def test_the_student_moves_and_nothing_else(name, tmp_path):
 def test_the_inner_attack_leaves_no_gradient(name, monkeypatch):
     """The update equals one computed from adversarial images that were made beforehand."""
     method = registry.load("methods", name)()
-    task, batch = make_task(norm_tower), make_batch()
+    task, batch = dressed(method, make_task(norm_tower)), make_batch()
     task.visual.train()
-    method.prepare(task, make_source())
     made, attack = [], Adversarial.attack
 
     def recorded(self, task, batch, objective=None):

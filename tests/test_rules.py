@@ -35,7 +35,7 @@ def test_a_rule_says_all_that_is_asked(name):
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_rule_writes_what_the_layout_says_and_its_record_last(name):
-    outputs = re.findall(rf'^        (\w+)=out\("{name}", "(\w+)"\)', RULES[name], re.MULTILINE)
+    outputs = re.findall(rf'^        (\w+)=(?:report\(\s*)?out\("{name}", "(\w+)"\)', RULES[name], re.MULTILINE)
     assert all(left == right for left, right in outputs)
     assert [left for left, _ in outputs] == list(layout.OUTPUTS[name])
     assert outputs[-1][0] == "record"

@@ -35,12 +35,19 @@ class Task:
         self.mean_tensor = torch.tensor(self.mean, device=self.head.device)
         self.std_tensor = torch.tensor(self.std, device=self.head.device)
         self.original = {name: value.detach().clone() for name, value in self.visual.state_dict().items()}
+        self.tower, self.tower_state = self.visual, self.original  # what `frozen` is made of, wrapped or not
+
+    def dress(self, wrap: Callable[[nn.Module, int], nn.Module]) -> None:
+        """Put a method's module around the student; `original` then names the tower's tensors as that module does."""
+        self.visual = wrap(self.tower, self.seed).to(self.head.device)
+        if self.visual is not self.tower:
+            self.original = {f"visual.{name}": value for name, value in self.tower_state.items()}
 
     @cached_property
     def frozen(self) -> nn.Module:
         """The visual tower as it was before training, in eval mode and without gradients; made when first asked for."""
-        twin = copy.deepcopy(self.visual)
-        twin.load_state_dict(self.original)
+        twin = copy.deepcopy(self.tower)
+        twin.load_state_dict(self.tower_state)
         return twin.eval().requires_grad_(False)
 
     def normalise(self, images: Tensor) -> Tensor:

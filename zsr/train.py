@@ -51,6 +51,7 @@ def fine_tune(
 ) -> dict[str, float]:
     """Train `task.visual` in place; returns what the manifest says of the cost."""
     method.check(task)
+    task.dress(method.wrap)
     source = source.subset(recipe.images, task.seed)
     method.prepare(task, source)
     batch = min(recipe.batch, len(source.labels))
@@ -191,9 +192,9 @@ def restore(state: dict, visual: nn.Module, optimizer, schedule, scaler) -> int:
 
 
 def trained_tensors(visual: nn.Module, original: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What differs from the backbone: the tensors that trained, and BatchNorm's statistics with them."""
+    """What differs from the backbone: what trained, BatchNorm's statistics, and all that the backbone does not have."""
     return {
         name: value.detach().cpu().contiguous()
         for name, value in visual.state_dict().items()
-        if not torch.equal(value.cpu(), original[name].cpu())
+        if name not in original or not torch.equal(value.cpu(), original[name].cpu())
     }

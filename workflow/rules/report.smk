@@ -13,13 +13,41 @@ rule tables:
     input:
         cells=records(PLAN.cells),
     output:
-        cells=out("tables", "cells"),
-        sets=out("tables", "sets"),
-        methods=out("tables", "methods"),
-        paired=out("tables", "paired"),
-        falls=out("tables", "falls"),
-        training=out("tables", "training"),
-        alarms=out("tables", "alarms"),
+        cells=report(
+            out("tables", "cells"),
+            caption="../report/cells.rst",
+            category="Tables",
+        ),
+        sets=report(
+            out("tables", "sets"),
+            caption="../report/sets.rst",
+            category="Tables",
+        ),
+        methods=report(
+            out("tables", "methods"),
+            caption="../report/methods.rst",
+            category="Tables",
+        ),
+        paired=report(
+            out("tables", "paired"),
+            caption="../report/paired.rst",
+            category="Tables",
+        ),
+        falls=report(
+            out("tables", "falls"),
+            caption="../report/falls.rst",
+            category="Tables",
+        ),
+        training=report(
+            out("tables", "training"),
+            caption="../report/training.rst",
+            category="Tables",
+        ),
+        alarms=report(
+            out("tables", "alarms"),
+            caption="../report/alarms.rst",
+            category="Tables",
+        ),
         record=out("tables", "record"),
     log:
         about("logs", "tables"),
@@ -45,7 +73,11 @@ rule figures:
         tables=out("tables", "record"),
         trained=records(PLAN.trained),
     output:
-        charts=out("figures", "charts"),
+        charts=report(
+            out("figures", "charts"),
+            caption="../report/charts.rst",
+            category="Figures",
+        ),
         record=out("figures", "record"),
     log:
         about("logs", "figures"),
@@ -72,7 +104,11 @@ rule report:
         figures=out("figures", "record"),
         sheets=records(PLAN.sheets.values()),
     output:
-        page=out("report", "page"),
+        page=report(
+            out("report", "page"),
+            caption="../report/report.rst",
+            category="Report",
+        ),
         record=out("report", "record"),
     log:
         about("logs", "report"),

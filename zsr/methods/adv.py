@@ -21,12 +21,11 @@ from torch import Tensor
 
 from zsr.methods.adversarial import Adversarial
 from zsr.methods.base import Batch, accuracy
+from zsr.methods.carried import source_features
 from zsr.task import Task
 
 if TYPE_CHECKING:
     from zsr.train import Source
-
-CHUNK = 256  # images per forward while the head is made
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,8 @@ class Adv(Adversarial):
     ridge: float = 1e-4
 
     def prepare(self, task: Task, source: "Source") -> None:
-        device = task.head.device
-        images, labels = source.images[: self.head_images], source.labels[: self.head_images]
-        features = torch.cat(
-            [
-                task.frozen_features(torch.from_numpy(images[at : at + CHUNK]).to(device).float().div_(255))
-                for at in range(0, len(labels), CHUNK)
-            ]
-        )
-        weight, bias = linear_head(features, torch.from_numpy(labels).to(device), len(task.head), self)
+        features, labels = source_features(task, source, self.head_images)
+        weight, bias = linear_head(features, labels, len(task.head), self)
         task.extras |= {"adv_weight": weight, "adv_bias": bias}
 
     def logits(self, task: Task, features: Tensor) -> Tensor:

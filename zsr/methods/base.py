@@ -32,6 +32,19 @@ class Method:
     needs_labels: ClassVar[bool] = True  # whether the source set must be labelled
     needs_tokens: ClassVar[bool] = False  # whether the backbone must be a VisionTransformer with a class token
 
+    def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
+        """The module that trains and is evaluated in place of the image tower: the tower itself unless overridden.
+
+        A method with parameters of its own (prompts) returns a module that holds the tower as `.visual`; the names of
+        the tower's tensors then begin with `visual.`. What is saved is what training changed, by those names, so that
+        whoever loads a model wraps the backbone with the same method and settings first. `seed` draws initial values.
+        """
+        return visual
+
+    def head(self, visual: nn.Module, head: Tensor) -> Tensor:
+        """The class embeddings [C, D] that the wrapped tower is evaluated with, from those of the text tower."""
+        return head
+
     def check(self, task: "Task") -> None:
         """Raise a `ZsrError` if the method cannot train this student; called before anything is computed."""
 

@@ -29,7 +29,10 @@ $$(".grid").forEach((box) => {
     else if (/^(Arrow|Home|End)/.test(event.key)) { event.preventDefault(); move(td, event.key); }
   });
 });
-addEventListener("scroll", hideTip, {passive: true});
+addEventListener("scroll", () => { // the table itself scrolls too: hear it on the way down
+  const td = $("[aria-describedby=tip]");
+  if (td && td === document.activeElement) showTip(td); else hideTip();
+}, {passive: true, capture: true});
 $$("details[data-list]").forEach((details) => details.addEventListener("toggle", () => { if (details.open) fillList(details); }));
 drawTable();
 $$(".chart").forEach((node) => watcher.observe(node));

@@ -9,7 +9,7 @@ import numpy as np
 from zsr.data.drawing.scene import COLOUR, COUNT, GLYPH, POSITION, SHAPE, TEXTURE, Scene
 
 # how often a caption names a concept, if it does not name all
-SAYS = {"shape": 0.6, "colour": 0.5, "texture": 0.5, "count": 0.4, "position": 0.4}
+SAYS = {"shape": 0.6, "colour": 0.5, "texture": 0.6, "count": 0.4, "position": 0.4}
 FULL = 0.3  # share of captions that name all
 
 

@@ -20,7 +20,7 @@ class Drawn(Reader):
     """`view`: what the labels ask about. Splits differ in their random stream alone."""
 
     view: str = "everything"
-    contrast: tuple[float, float] = (0.35, 0.8)  # of 1: least and most; lower is harder, and less robust
+    contrast: tuple[float, float] = (0.3, 0.7)  # of 1: least and most; lower is harder, and less robust
     noise: int = 4  # speckle of the ground, ± so many of 255 steps
     captions: int = 0  # captions per image; 0: none
 

@@ -19,7 +19,7 @@ from zsr.errors import ZsrError
 class Handwritten(Reader):
     """One split, `test`, in an order drawn by seed."""
 
-    contrast: tuple[float, float] = (0.35, 0.8)
+    contrast: tuple[float, float] = (0.3, 0.7)
     noise: int = 4
 
     def read(self, split: str) -> Iterator[Chunk]:

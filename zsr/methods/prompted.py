@@ -1,0 +1,60 @@
+"""Visual prompts: the tower is frozen, a few numbers in its input train, under any of the losses of TeCoA's table."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from zsr.errors import unknown
+from zsr.methods.adv import Adv
+from zsr.methods.adversarial import Adversarial
+from zsr.methods.base import Batch, Method
+from zsr.methods.ce import CE
+from zsr.methods.coadv import CoAdv
+from zsr.methods.imgcoadv import ImgCoAdv
+from zsr.methods.tecoa import TeCoA
+from zsr.task import Task
+
+if TYPE_CHECKING:
+    from zsr.train import Source
+
+LOSSES = {"tecoa": TeCoA, "ce": CE, "adv": Adv, "coadv": CoAdv, "imgcoadv": ImgCoAdv}
+
+
+class Prompted(nn.Module):
+    """A frozen tower behind a prompt: `visual` stays in eval mode, so nothing of it moves, statistics included."""
+
+    def __init__(self, visual: nn.Module, prompt: Tensor) -> None:
+        super().__init__()
+        self.visual = visual
+        self.prompt = nn.Parameter(prompt)
+
+    def train(self, mode: bool = True) -> "Prompted":
+        super().train(mode)
+        self.visual.eval()
+        return self
+
+
+@dataclass(frozen=True)
+class VisualPrompt(Adversarial):
+    """What the prompts share: the loss of another method with its defaults, and only `prompt` trains."""
+
+    criterion: str = "tecoa"  # tecoa | ce | adv | coadv | imgcoadv
+
+    def __post_init__(self) -> None:
+        if self.criterion not in LOSSES:
+            raise unknown("criterion", self.criterion, LOSSES, "visual prompt")
+
+    @property
+    def inner(self) -> Method:
+        """The method whose loss is minimised."""
+        return LOSSES[self.criterion]()
+
+    def trainable(self, visual: nn.Module) -> list[str]:
+        return ["prompt"]
+
+    def prepare(self, task: Task, source: "Source") -> None:
+        self.inner.prepare(task, source)
+
+    def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.inner.loss(task, batch)
