@@ -7,7 +7,7 @@ min_version("9.0")
 # Exactly one config: --configfile replaces the default instead of merging onto it, so nothing leaks from one to another.
 if not workflow.overwrite_configfiles:
 
-    configfile: workflow.basedir + "/config.yaml"
+    configfile: "config.yaml"
 
 
 report: "workflow/report/workflow.rst"

@@ -29,7 +29,7 @@ def test_a_rule_says_all_that_is_asked(name):
     for resource in ("mem_mb", "runtime"):
         assert f"{resource}=" in body
     assert re.findall(r"^        (\w+)=spec_of", body, re.MULTILINE) == ["spec"], "the spec is the only param"
-    assert f'JOB + "{name} --spec' in body, "the script is named like its rule"
+    assert f'start("{name}"' in body, "the script is named like its rule"
     assert (ROOT / f"workflow/scripts/{name}.py").exists()
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zsr import provenance, store
+from zsr import layout, provenance, store
 from zsr.errors import ZsrError
 
 START = time.time()  # the interpreter's own start is 20 ms earlier
@@ -40,6 +40,12 @@ class Job:
     def folder(self) -> Path:
         """Where the results lie; a checkpoint of unfinished work may lie there too."""
         return self.final["record"].parent
+
+    @property
+    def results(self) -> str:
+        """The results folder, for the jobs that read everything."""
+        depth = len(Path(layout.OUTPUTS[self.spec["job"]]["record"]).parts)
+        return str(self.final["record"].parents[depth - 1])
 
     def input(self, name: str) -> Path:
         """The one file given as --input name=…"""
@@ -137,6 +143,11 @@ def die_with_parent() -> None:
     """Linux: end this process when the one that started it ends, however it ends; no orphan trains on."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def prefer_this_python() -> None:
+    """For Snakemake's own process: jobs run on its Python, also where `.venv` was not activated."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def check_packages(environment: dict) -> None:

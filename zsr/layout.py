@@ -50,3 +50,9 @@ OUTPUTS = {
     "figures": {"charts": FIGURES + "/charts.json", "record": FIGURES + "/manifest.json"},
     "report": {"page": REPORT, "record": "report.json"},
 }
+
+
+def about(kind: str, rule: str) -> str:
+    """The path of a log or a benchmark, by rule and wildcards: `logs/evaluate/eval/…/eps-2_255.log`."""
+    pattern = OUTPUTS[rule]["record"].removesuffix(".json").removesuffix("/manifest")
+    return f"{kind}/{rule}/{pattern}.{'log' if kind == 'logs' else 'tsv'}"

@@ -157,7 +157,7 @@ class Plan:
     def model(self, name: str, backbone: str, seed: int) -> Job:
         entry = next(m for m in self.config["models"] if m["name"] == name)
         needs = {"backbone": self.backbone(backbone)}
-        spec = {"method": entry["method"], "settings": entry["settings"], **self._machine()}
+        spec = {"method": entry["method"], "settings": entry["settings"]}
         roots = [_component("methods", entry["method"])]
         name = f"{backbone}.{name}"  # names have no dots: a model that trained ends in .s<seed>, and no other does
         if not entry["trains"]:
@@ -165,7 +165,7 @@ class Plan:
         source = entry["source"]
         needs["data"] = self.prepare(source["dataset"], source["split"])
         needs["head"] = self.head(backbone, source["dataset"])
-        spec |= {"recipe": source["recipe"], "eps": eps_text(entry["eps"]), "seed": seed}
+        spec |= self._machine() | {"recipe": source["recipe"], "eps": eps_text(entry["eps"]), "seed": seed}
         spec["kernels"] = self.config["kernels"]
         name += f".s{seed}"
         return self._add("finetune", {"model": name}, spec, needs, "train", roots)

@@ -5,12 +5,12 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(
-    0, workflow.basedir
-)  # checkout first: rules, library and kernels of one version
+# the checkout first: rules, library and kernels of one version
+sys.path.insert(0, workflow.basedir)
 
 from zsr import layout
 from zsr.errors import ZsrError
+from zsr.job import prefer_this_python
 from zsr.memory import refuse_forgotten
 from zsr.plan import Plan
 from zsr.store import check_writable
@@ -18,12 +18,8 @@ from zsr.store import check_writable
 ROOT = workflow.basedir
 
 # Jobs find the library of this checkout, and the Python that runs Snakemake where no conda environment is active.
-os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+prefer_this_python()
 shell.prefix(f"export PYTHONPATH={ROOT!r} PYTHONHASHSEED=0; ")
-
-# Descriptor 3 is the terminal: a job's log takes all that it says, the one line of a mistake goes to both.
-# `exec`: the job is Snakemake's own child, so that it ends when Snakemake does.
-JOB = "exec 3>&2; exec python -P -m workflow.scripts."
 
 
 # `gpu` is counted where Snakemake itself runs the jobs; a cluster's scheduler counts its own (profiles/slurm).
@@ -57,9 +53,21 @@ def out(rule, name):
 
 def about(kind, rule):
     """The path pattern of a rule's log or benchmark, found by rule and wildcards."""
-    pattern = layout.OUTPUTS[rule]["record"].rsplit(".", 1)[0].removesuffix("/manifest")
-    ending = "log" if kind == "logs" else "tsv"
-    return f"{RESULTS}/{kind}/{rule}/{pattern}.{ending}"
+    return f"{RESULTS}/{layout.about(kind, rule)}"
+
+
+def start(rule, *inputs):
+    """The shell command of a job: its script, its spec, what it reads and what it makes.
+
+    Descriptor 3 is the terminal: the log takes all that a job says, the one line of a mistake goes to both.
+    `exec`: the job is Snakemake's own child, so that it ends when Snakemake does.
+    """
+    read = " ".join(f"{name}={{input.{name}:q}}" for name in inputs)
+    made = " ".join(f"{name}={{output.{name}:q}}" for name in layout.OUTPUTS[rule])
+    return (
+        f"exec 3>&2; exec python -P -m workflow.scripts.{rule} --spec {{params.spec:q}}"
+        f" --input {read} --output {made} > {{log:q}} 2>&1"
+    )
 
 
 def spec_of(rule):

@@ -23,6 +23,4 @@ rule prepare:
     params:
         spec=spec_of("prepare"),
     shell:
-        JOB + "prepare --spec {params.spec:q}"
-        " --output images={output.images:q} labels={output.labels:q} captions={output.captions:q}"
-        " record={output.record:q} > {log:q} 2>&1"
+        start("prepare")

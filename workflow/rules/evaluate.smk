@@ -31,6 +31,4 @@ rule evaluate:
     params:
         spec=spec_of("evaluate"),
     shell:
-        JOB + "evaluate --spec {params.spec:q}"
-        " --input model={input.model:q} backbone={input.backbone:q} head={input.head:q} data={input.data:q}"
-        " --output rows={output.rows:q} record={output.record:q} > {log:q} 2>&1"
+        start("evaluate", "model", "backbone", "head", "data")

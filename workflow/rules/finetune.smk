@@ -27,8 +27,7 @@ rule pretrain:
     params:
         spec=spec_of("pretrain"),
     shell:
-        JOB + "pretrain --spec {params.spec:q} --input data={input.data:q}"
-        " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"
+        start("pretrain", "data")
 
 
 rule heads:
@@ -54,8 +53,7 @@ rule heads:
     params:
         spec=spec_of("heads"),
     shell:
-        JOB + "heads --spec {params.spec:q} --input backbone={input.backbone:q}"
-        " --output head={output.head:q} record={output.record:q} > {log:q} 2>&1"
+        start("heads", "backbone")
 
 
 rule finetune:
@@ -88,9 +86,7 @@ rule finetune:
     params:
         spec=spec_of("finetune"),
     shell:
-        JOB + "finetune --spec {params.spec:q}"
-        " --input backbone={input.backbone:q} data={input.data:q} head={input.head:q}"
-        " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"
+        start("finetune", "backbone", "data", "head")
 
 
 rule adopt:
@@ -117,5 +113,4 @@ rule adopt:
     params:
         spec=spec_of("adopt"),
     shell:
-        JOB + "adopt --spec {params.spec:q} --input backbone={input.backbone:q}"
-        " --output weights={output.weights:q} log={output.log:q} record={output.record:q} > {log:q} 2>&1"
+        start("adopt", "backbone")

@@ -62,9 +62,7 @@ rule tables:
     params:
         spec=spec_of("tables"),
     shell:
-        JOB + "tables --spec {params.spec:q} --input results={RESULTS:q}"
-        " --output cells={output.cells:q} sets={output.sets:q} methods={output.methods:q} paired={output.paired:q}"
-        " falls={output.falls:q} training={output.training:q} alarms={output.alarms:q} record={output.record:q} > {log:q} 2>&1"
+        start("tables")
 
 
 rule figures:
@@ -92,9 +90,7 @@ rule figures:
     params:
         spec=spec_of("figures"),
     shell:
-        JOB
-        + "figures --spec {params.spec:q} --input results={RESULTS:q} tables={input.tables:q}"
-        " --output charts={output.charts:q} record={output.record:q} > {log:q} 2>&1"
+        start("figures", "tables")
 
 
 rule report:
@@ -123,6 +119,4 @@ rule report:
     params:
         spec=spec_of("report"),
     shell:
-        JOB + "report --spec {params.spec:q}"
-        " --input results={RESULTS:q} tables={input.tables:q} figures={input.figures:q}"
-        " --output page={output.page:q} record={output.record:q} > {log:q} 2>&1"
+        start("report", "tables", "figures")

@@ -15,7 +15,7 @@ def work(job: Job) -> None:
         name: csvs.loads(check_digest(folder / f"{name}.csv", digest).read_text())
         for name, digest in record["digests"].items()
     }
-    plan = gather.rebuild(job.spec["config"], str(job.input("results")))
+    plan = gather.rebuild(job.spec["config"], job.results)
     charts = figures.build(tables, gather.logs(plan))
     job.outputs["charts"].write_text(json.dumps({name: figures.spec(chart) for name, chart in charts.items()}))
     job.facts["figures"] = sorted(charts)

@@ -12,7 +12,7 @@ from zsr.store import check_digest, read_record
 
 
 def work(job: Job) -> None:
-    plan = gather.rebuild(job.spec["config"], str(job.input("results")))
+    plan = gather.rebuild(job.spec["config"], job.results)
     tables_record, figures_record = job.record("tables"), job.record("figures")
     folder = job.input("tables").parent
     tables = {

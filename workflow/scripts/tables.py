@@ -10,7 +10,7 @@ from zsr.rows import read_rows
 
 
 def work(job: Job) -> None:
-    plan = gather.rebuild(job.spec["config"], str(job.input("results")))
+    plan = gather.rebuild(job.spec["config"], job.results)
     if plan.digest(plan.cells) != job.spec["cells"]:
         raise ZsrError("tables: code or config changed after this job was planned; run snakemake again")
     cells = gather.cells(plan)
