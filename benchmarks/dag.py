@@ -1,6 +1,6 @@
 """How long Snakemake takes to find that there is nothing to do, and to plan, against a bare Snakefile of equal size.
 
-    python benchmarks/dag.py [cells ...]            (default: 1500; the goal is 8 s and, for 15000 cells, 60 s and 1 GiB)
+    python benchmarks/dag.py [cells ...]     (default: 1500, the goal is 8 s; for 15000 cells 60 s and 1 GiB)
 
 Every output is made empty and recorded by `snakemake --touch`; then `snakemake -n` is timed in both, in turn, three
 times, and the ratio of the medians is printed, with the peak memory of the larger process.

@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [results]          (the goal is 6 s on a CPU, and 30 % of the default run)
 
-Reads what every cell of a finished run has recorded: `start_seconds` ends when the model is loaded and the data is open.
+Reads what every cell of a finished run has recorded: `start_seconds` ends when model and data are open.
 """
 
 import json

@@ -34,7 +34,8 @@ def radius(name: str, norm: str, robust: bool = False) -> float:
 def linear(classes: int = 10, dimension: int = 3 * 4 * 4, seed: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
     """A linear model on 4 x 4 images, and its weights [C, D] and biases [C]."""
     g = torch.Generator().manual_seed(seed)
-    w, b = torch.randn(classes, dimension, generator=g), 0.1 * torch.randn(classes, generator=g)
+    w, b = torch.randn(classes, dimension, generator=g), 0.02 * torch.randn(classes, generator=g)
+    w -= w.mean(1, keepdim=True)  # a grey image is on every boundary: distances are small, and the box far away
     layer = nn.Linear(dimension, classes)
     with torch.no_grad():
         layer.weight.copy_(w)

@@ -11,7 +11,7 @@ from torch import nn
 from zsr import train
 from zsr.attacks.inner import Perturbed
 from zsr.checkpoint import Checkpoint
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch
 from zsr.recipe import Recipe
 from zsr.task import Task
@@ -100,7 +100,7 @@ class Fixed:
             self.objective = objective or method.objective(task, batch)
             return Perturbed(self.images, task.normalise(self.images))
 
-        monkeypatch.setattr(Adversarial, "attack", attack)
+        monkeypatch.setattr(AdversarialMethod, "attack", attack)
 
 
 class Views:

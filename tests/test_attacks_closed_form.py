@@ -9,16 +9,17 @@ from zsr.attacks import attack
 from zsr.attacks.hyperplane import project_onto_hyperplane
 
 DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
-RADII = {"linf": 0.03, "l2": 0.25, "l1": 1.2}
+SLACK = {"linf": 0.98, "l2": 0.98, "l1": 0.9}  # L1: sparse steps reach a corner of the ball slowly
+UNTARGETED = ("pgd", "cw", "apgd-ce", "apgd-dlr")
 ATTACKS = {
-    "pgd": {"steps": 60, "step_size": "eps/4", "share": 0.03},
-    "cw": {"steps": 60, "kappa": 1e4, "share": 0.03},
+    "pgd": {"steps": 40, "step_size": "eps/4", "share": 0.02},
+    "cw": {"steps": 40, "kappa": 1e4, "share": 0.02},
     "apgd-ce": {},
     "apgd-dlr": {},
     "apgd-t": {"steps": 40},
-    "fab-t": {"steps": 20},
-    "fab": {"steps": 20, "restarts": 1},
-    "autoattack": {"queries": 20},
+    "fab-t": {"steps": 15},
+    "fab": {"steps": 15, "restarts": 1},
+    "autoattack": {"queries": 20, "steps": 30},
 }
 
 
@@ -42,15 +43,16 @@ def test_linear(name, norm):
     x = middle_images(200)
     y = (x.flatten(1) @ w.T + b).argmax(1)
     distance = linear_distances(x, y, w, b, norm)
-    eps = RADII[norm]
-    v = attack(model, x, y, name, norm=norm, eps=eps, **ATTACKS[name])
+    eps = float(distance.median())
+    v = attack(model, x, y, name, norm=norm, eps=eps, batch_size=200, **ATTACKS[name])
     assert 0.15 < v.robust.float().mean() < 0.85
     falls = distance < eps
     assert not (~falls & ~v.robust & (distance > eps * 1.001)).any()  # nothing falls that cannot
-    # untargeted losses follow the strongest rival, which need not be the nearest hyperplane; the others are exact
-    slack = 0.9 if name in ("pgd", "cw", "apgd-ce", "apgd-dlr") else 0.98
-    missed = falls & v.robust & (distance < slack * eps)
-    assert int(missed.sum()) <= (4 if slack == 0.9 else 0), missed.sum()
+    missed = falls & v.robust & (distance < SLACK[norm] * eps)
+    if name in UNTARGETED:  # they follow the strongest rivals, which need not be behind the nearest hyperplane
+        assert int(missed.sum()) <= 0.3 * int(falls.sum())
+    else:
+        assert not missed.any(), int(missed.sum())
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
@@ -62,8 +64,8 @@ def test_two_classes_have_one_hyperplane(norm):
     distance = linear_distances(x, y, w, b, norm)
     eps = float(distance.median())
     for name in ("pgd", "apgd-ce", "apgd-t", "fab-t"):
-        v = attack(model, x, y, name, norm=norm, eps=eps, **ATTACKS[name])
-        sure = (distance - eps).abs() > 0.02 * eps
+        v = attack(model, x, y, name, norm=norm, eps=eps, batch_size=200, **ATTACKS[name])
+        sure = (distance - eps).abs() > (1 - SLACK[norm]) * eps
         assert torch.equal(v.robust[sure], (distance > eps)[sure]), name
 
 

@@ -52,8 +52,8 @@ def test_a_damaged_dataset_is_named_by_the_job_that_reads_it(copy):
     name = damage(copy, "results/data/drawn-colour/test/native/images.npy")
     shutil.rmtree(copy.path("results/eval/mini/rn.clip/drawn-colour"))
     output = copy.snakemake("--until", "evaluate", code=1)
-    assert set(lines(output)) == {f"zsr: {name}: damaged, its bytes are not those that were written; run `zsr repair` to "
-                                  "remove it, then snakemake to make it again"}  # fmt: skip
+    (line,) = set(lines(output))
+    assert line.startswith(f"zsr: {name}: damaged, its bytes are not those that were written; run `zsr repair`")
     assert "Traceback" not in output
     assert "removed prepare drawn-colour test native" in copy.zsr("repair")
 

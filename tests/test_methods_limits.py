@@ -7,7 +7,7 @@ import torch
 from method_setting import C, D, Fixed, dressed, equal, fit, make_batch, make_task, norm_tower
 
 from zsr import registry
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.caw import CAW
 from zsr.methods.ce import CE
 from zsr.methods.fare import FARE
@@ -15,6 +15,7 @@ from zsr.methods.pmg_aft import PMGAFT
 from zsr.methods.tecoa import TeCoA
 from zsr.methods.trades import TRADES
 from zsr.methods.ucat import UCAT
+from zsr.provenance import fingerprint
 
 torch.set_num_threads(1)
 
@@ -68,13 +69,13 @@ def test_the_student_moves_and_nothing_else(name, tmp_path):
     assert not any(parameter.requires_grad for parameter in task.frozen.parameters())
 
 
-@pytest.mark.parametrize("name", [n for n in ANY_TOWER if issubclass(registry.load("methods", n), Adversarial)])
+@pytest.mark.parametrize("name", [n for n in ANY_TOWER if issubclass(registry.load("methods", n), AdversarialMethod)])
 def test_the_inner_attack_leaves_no_gradient(name, monkeypatch):
     """The update equals one computed from adversarial images that were made beforehand."""
     method = registry.load("methods", name)()
     task, batch = dressed(method, make_task(norm_tower)), make_batch()
     task.visual.train()
-    made, attack = [], Adversarial.attack
+    made, attack = [], AdversarialMethod.attack
 
     def recorded(self, task, batch, objective=None):
         made.append(attack(self, task, batch, objective))
@@ -82,7 +83,7 @@ def test_the_inner_attack_leaves_no_gradient(name, monkeypatch):
         assert task.visual.training
         return made[-1]
 
-    monkeypatch.setattr(Adversarial, "attack", recorded)
+    monkeypatch.setattr(AdversarialMethod, "attack", recorded)
     twin = copy.deepcopy(task)
     method.loss(task, batch)[0].backward()
     assert len(made) == 1
@@ -143,3 +144,21 @@ def test_components_say_what_they_need():
         task, batch = make_task(norm_tower), make_batch()
         registry.load("methods", name)().loss(task, batch._replace(labels=torch.full((5,), 10**9)))
     assert D != C  # a transposed head would not go unseen
+
+
+def test_the_table_of_methods_is_whole():
+    """Every method has a row, and every setting it has is named there."""
+    text = (registry.ROOT / "docs/methods.md").read_text()
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `") and row.count("|") == 8}
+    found = set(registry.names("methods")) - {"adversarial"}  # the base of the others
+    assert rows.keys() == found
+    for name in found:
+        for setting in registry.describe("methods", name).settings:
+            assert f"`{setting}`" in rows[name], (name, setting)
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_a_method_does_not_depend_on_the_loop(name):
+    """Evaluations depend on their model's method: a change of the training loop must not rerun them."""
+    path = registry.component_path("methods", name).relative_to(registry.ROOT)
+    assert "zsr/train.py" not in fingerprint([str(path)]).files

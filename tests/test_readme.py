@@ -39,8 +39,8 @@ def test_the_method_trains(tmp_path, monkeypatch):
     path = tmp_path / "smooth_of_readme.py"
     path.write_text(
         "from dataclasses import dataclass\nimport torch.nn.functional as F\nfrom torch import Tensor\n"
-        "from zsr.methods.adversarial import Adversarial\nfrom zsr.methods.base import Batch\nfrom zsr.task import Task\n"
-        + code
+        "from zsr.methods.adversarial import AdversarialMethod\nfrom zsr.methods.base import Batch\n"
+        "from zsr.task import Task\n" + code
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     method = __import__("smooth_of_readme").Smooth(smoothing=0.2)

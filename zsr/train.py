@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,24 +18,8 @@ from zsr.errors import ZsrError
 from zsr.methods.base import Batch, Method
 from zsr.progress import Progress
 from zsr.recipe import Recipe
+from zsr.source import Source
 from zsr.task import Task
-
-
-@dataclass
-class Source:
-    """The source set in memory or memory-mapped."""
-
-    images: np.ndarray  # [N, 3, H, W] uint8
-    labels: np.ndarray  # [N] int64
-
-    def subset(self, count: int, seed: int) -> "Source":
-        """`count` images drawn by seed, all if it is 0."""
-        if count > len(self.labels):
-            raise ZsrError(f"finetune.images: {count} is more than the {len(self.labels)} of the source set")
-        if not count:
-            return self
-        chosen = np.sort(np.random.default_rng([seed, 7]).permutation(len(self.labels))[:count])
-        return Source(self.images[chosen], self.labels[chosen])
 
 
 def fine_tune(

@@ -5,7 +5,7 @@ import time
 import torch
 from safetensors.torch import load_file
 
-from zsr import arrays, evaluate
+from zsr import arrays, evaluate, registry
 from zsr.cost import peak_megabytes
 from zsr.epsilon import eps_of
 from zsr.job import START, Job, run
@@ -17,16 +17,18 @@ def work(job: Job) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
     model_record = job.record("model")
+    method = registry.load("methods", spec["method"])(**model_record["spec"]["settings"])
     backbone = load_model(
         job.input("backbone").with_name("weights.safetensors"),
         job.record("backbone"),
         job.input("model").with_name("weights.safetensors"),
         model_record,
+        method.wrap,
     )
     head_record = job.record("head")
     head = load_file(job.input("head").with_suffix(".safetensors"))["head"]
     images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), len(head))
-    net = evaluate.ZeroShot(backbone.visual, head, backbone.logit_scale)
+    net = evaluate.ZeroShot(backbone.visual.eval(), method.head(backbone.visual, head), backbone.logit_scale)
     started = time.time()
     cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, float(eps_of(spec["eps"], "eps")))
     columns = evaluate.columns(cell)

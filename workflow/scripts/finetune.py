@@ -36,6 +36,8 @@ def work(job: Job) -> None:
         attack_alpha=recipe.attack_alpha,
         seed=spec["seed"],
         kernels=spec["kernels"],
+        classes=tuple(head_record["spec"]["classes"]),
+        encode_text=backbone.encode_text,
     )
     checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)
     with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.hash) as log:

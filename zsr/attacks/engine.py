@@ -35,6 +35,7 @@ class Schedule:
 
     steps: int  # gradient steps per image: the number of `advance` calls it lives through
     needs_gradient: bool = True
+    scale_free: bool = True  # only the direction of an image's gradient matters, not its length
 
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
         """The first iterate: given x0, y, key (and the objective's aux), return at least `x` and `net`."""
@@ -279,7 +280,7 @@ class Engine:
                     logits = self.victim.logits(net)
                     self.victim.differentiable(logits)
                     loss = this.objective(logits, state["y"], aux)
-                grad = self.victim.gradient(loss, net)
+                grad = self.victim.gradient(loss, net, logits if this.schedule.scale_free else None)
                 sample = (logits.detach(), loss.detach(), grad)
             else:
                 with torch.no_grad():

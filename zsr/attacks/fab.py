@@ -45,6 +45,7 @@ class BoundarySteps(Schedule):
     eta: float = 1.05
     beta: float = 0.9
     random_start: bool = False
+    scale_free: bool = False
 
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
         if not self.random_start:

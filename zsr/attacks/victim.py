@@ -72,10 +72,10 @@ class Victim:
     # -- forwards -----------------------------------------------------------------------------------------------------
 
     def logits(self, net_input: Tensor) -> Tensor:
-        """The network in the attack's precision, with graph if the caller has enabled it."""
+        """Logits in float32 of the network in the attack's precision, with graph if the caller has enabled it."""
         self.passes.forward += len(net_input)
         with self._arithmetic():
-            return self._checked(self.net(net_input), len(net_input))
+            return self._checked(self.net(net_input), len(net_input)).float()
 
     def inlet_with_graph(self, x: Tensor) -> Tensor:
         """The network's input, differentiable with respect to pixels (for attacks that are not made here)."""
@@ -94,6 +94,8 @@ class Victim:
         logits = self.exact(x)
         if not bool(torch.isfinite(logits).all()):
             raise _not_finite("logits")
+        if len(y) and int(y.max()) >= logits.shape[1]:
+            raise ZsrError(f"attack: label {int(y.max())}, but the model has {logits.shape[1]} classes")
         return logits.argmax(1), margins(logits, y), logits
 
     @contextmanager
@@ -131,8 +133,13 @@ class Victim:
                 "use a black-box attack: 'square' or 'transfer'"
             )
 
-    def gradient(self, loss: Tensor, net_input: Tensor) -> Tensor:
-        """d sum(loss) / d input alone; for losses [B, K], K backwards: [B, K, ...]."""
+    def gradient(self, loss: Tensor, net_input: Tensor, logits: Tensor | None = None) -> Tensor:
+        """d sum(loss) / d input alone; for losses [B, K], K backwards: [B, K, ...].
+
+        With `logits`, each image's gradient may be scaled; in float16 it is, lest it underflow (`_loud`).
+        """
+        if self.precision == "fp16" and logits is not None:
+            loss = _loud(loss, logits)
         with torch.enable_grad():
             columns = [loss] if loss.ndim == 1 else list(loss.unbind(1))
         grads = []
@@ -166,6 +173,21 @@ class Victim:
                 m.training = training
             for p, required in grads:
                 p.requires_grad_(required)
+
+
+def _loud(loss: Tensor, logits: Tensor) -> Tensor:
+    """A loss with the same gradient up to one positive factor per image, large enough for float16.
+
+    The cross-entropy of a confident image has a gradient of 1e-6 and less at the logits: in float16 it is 0 further
+    down, the sign of 0 is 0, and the image counts as standing because it was never attacked. Here the largest entry at
+    the logits of every image becomes 64.
+    """
+    with torch.enable_grad():
+        total = loss.sum()
+    (at_logits,) = torch.autograd.grad(total, logits, retain_graph=True)
+    at_logits = 64.0 * at_logits / at_logits.abs().amax(1, keepdim=True).clamp_min(1e-30)
+    with torch.enable_grad():
+        return (logits * at_logits).sum(1)
 
 
 def _not_finite(what: str) -> ZsrError:

@@ -19,17 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.methods.carried import source_features
 from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.train import Source
+    from zsr.source import Source
 
 
 @dataclass(frozen=True)
-class Adv(Adversarial):
+class Adv(AdversarialMethod):
     """Cross-entropy of a fixed linear head on adversarial images."""
 
     head_images: int = 20000  # the head is trained on at most so many source images, the first of the subset

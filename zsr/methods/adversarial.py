@@ -12,7 +12,7 @@ from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class Adversarial(Method):
+class AdversarialMethod(Method):
     """PGD inside training: K steps of α, random start, last iterate, the network in eval mode (METHODS 0.2)."""
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:

@@ -20,13 +20,13 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class AGFT(Adversarial):
+class AGFT(AdversarialMethod):
     """Cross-entropy of adversarial images to the original's softened clean prediction."""
 
     needs_labels: ClassVar[bool] = False

@@ -1,7 +1,7 @@
 """What a method is: hyper-parameters, which parameters train, and a loss. The loop itself is `zsr.train`.
 
 A method is one file in this folder with one frozen dataclass derived from `Method`; its fields are what the config
-may set under `settings`. Methods that need adversarial images derive from `zsr.methods.adversarial.Adversarial`.
+may set under `settings`. Methods that need adversarial images derive from `zsr.methods.adversarial.AdversarialMethod`.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from zsr.source import Source
     from zsr.task import Task
-    from zsr.train import Source
 
 
 class Batch(NamedTuple):

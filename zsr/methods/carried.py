@@ -9,7 +9,7 @@ from zsr.errors import ZsrError
 from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.train import Source
+    from zsr.source import Source
 
 CHUNK = 256  # images per forward of the original
 

@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsr.attacks.objectives import kl
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class CAW(Adversarial):
+class CAW(AdversarialMethod):
     """TeCoA, held to the original where it is unsure of the label, and in feature space."""
 
     alpha: float = 3.0  # weight of L_CA

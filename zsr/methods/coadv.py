@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.train import Source
+    from zsr.source import Source
 
 
 @dataclass(frozen=True)
-class CoAdv(Adversarial):
+class CoAdv(AdversarialMethod):
     """Cross-entropy of adversarial images with a random dictionary."""
 
     def prepare(self, task: Task, source: "Source") -> None:

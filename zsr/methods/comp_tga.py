@@ -25,7 +25,7 @@ from zsr.methods.tga_zsr import TGAZSR
 from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.train import Source
+    from zsr.source import Source
 
 FULL = 224  # the size of map that α and β are meant for
 

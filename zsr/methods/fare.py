@@ -19,13 +19,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from zsr.attacks.objectives import feature_distance
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class FARE(Adversarial):
+class FARE(AdversarialMethod):
     """Squared distance of adversarial features to the original's clean ones."""
 
     needs_labels: ClassVar[bool] = False

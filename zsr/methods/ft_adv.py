@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.methods.contrastive import symmetric
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class FTAdv(Adversarial):
+class FTAdv(AdversarialMethod):
     """In-batch contrast of adversarial images with their class texts."""
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

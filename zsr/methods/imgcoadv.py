@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch
 from zsr.methods.views import augment
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class ImgCoAdv(Adversarial):
+class ImgCoAdv(AdversarialMethod):
     """InfoNCE of adversarial images with views of the clean ones."""
 
     needs_labels: ClassVar[bool] = False

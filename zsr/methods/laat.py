@@ -23,17 +23,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.methods.carried import Carried, dimensions
 from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.train import Source
+    from zsr.source import Source
 
 
 @dataclass(frozen=True)
-class LAAT(Adversarial):
+class LAAT(AdversarialMethod):
     """TeCoA towards expanded anchors, with clean and adversarial features held together."""
 
     beta: float = 1.0  # weight of the smoothing term

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zsr.attacks.objectives import kl
 from zsr.errors import unknown
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
 
@@ -30,7 +30,7 @@ VARIANTS = ("paper", "code")
 
 
 @dataclass(frozen=True)
-class PMGAFT(Adversarial):
+class PMGAFT(AdversarialMethod):
     """TeCoA held to the original on adversarial images, and to itself on clean ones."""
 
     variant: str = "paper"  # paper | code

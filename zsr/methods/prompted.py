@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from zsr.errors import unknown
 from zsr.methods.adv import Adv
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, Method
 from zsr.methods.ce import CE
 from zsr.methods.coadv import CoAdv
@@ -16,7 +16,7 @@ from zsr.methods.tecoa import TeCoA
 from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.train import Source
+    from zsr.source import Source
 
 LOSSES = {"tecoa": TeCoA, "ce": CE, "adv": Adv, "coadv": CoAdv, "imgcoadv": ImgCoAdv}
 
@@ -36,7 +36,7 @@ class Prompted(nn.Module):
 
 
 @dataclass(frozen=True)
-class VisualPrompt(Adversarial):
+class VisualPrompt(AdversarialMethod):
     """What the prompts share: the loss of another method with its defaults, and only `prompt` trains."""
 
     criterion: str = "tecoa"  # tecoa | ce | adv | coadv | imgcoadv

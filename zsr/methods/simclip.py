@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zsr.attacks.objectives import feature_distance
 from zsr.errors import unknown
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch
 from zsr.task import Task
 
@@ -30,7 +30,7 @@ VARIANTS = ("paper", "code")
 
 
 @dataclass(frozen=True)
-class SimCLIP(Adversarial):
+class SimCLIP(AdversarialMethod):
     """Cosine of adversarial and clean embeddings, each side's gradient stopped in turn."""
 
     needs_labels: ClassVar[bool] = False

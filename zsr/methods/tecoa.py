@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class TeCoA(Adversarial):
+class TeCoA(AdversarialMethod):
     """Cross-entropy of the zero-shot logits of adversarial images."""
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -22,14 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsr.errors import unknown
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.methods.patches import AXES, guided, look, map_distance, require
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class TGAZSR(Adversarial):
+class TGAZSR(AdversarialMethod):
     """TeCoA, with attention to the class's text held to the original's."""
 
     needs_tokens: ClassVar[bool] = True

@@ -21,17 +21,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsr.attacks.objectives import kl
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.methods.carried import Carried, dimensions, source_features
 from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.train import Source
+    from zsr.source import Source
 
 
 @dataclass(frozen=True)
-class TIMA(Adversarial):
+class TIMA(AdversarialMethod):
     """TeCoA with an adaptive margin and distillation, towards texts that were moved apart first."""
 
     energy: float = 1.0  # λ1

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsr.attacks.objectives import kl
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class TRADES(Adversarial):
+class TRADES(AdversarialMethod):
     """Cross-entropy of clean images, and a divergence that holds adversarial predictions to the clean ones."""
 
     weight: float = 6.0  # λ

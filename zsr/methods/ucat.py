@@ -20,13 +20,13 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import Adversarial
+from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
 
 
 @dataclass(frozen=True)
-class UCAT(Adversarial):
+class UCAT(AdversarialMethod):
     """TeCoA, with the evidence held to the original's."""
 
     weight: float = 1e5  # `tau` in the authors' script

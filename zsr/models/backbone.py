@@ -4,6 +4,7 @@ open_clip is imported when a model is built, not before: it takes two seconds be
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,9 +103,12 @@ def load_backbone(weights: Path, record: dict) -> Backbone:
     return backbone
 
 
-def load_model(weights: Path, record: dict, trained: Path, trained_record: dict) -> Backbone:
-    """A backbone with what fine-tuning changed of its image tower put over it."""
+def load_model(
+    weights: Path, record: dict, trained: Path, trained_record: dict, wrap: Callable[[nn.Module], nn.Module]
+) -> Backbone:
+    """A backbone with what fine-tuning changed of its image tower put over it; `wrap` adds the method's prompts."""
     backbone = load_backbone(weights, record)
+    backbone.clip.visual = wrap(backbone.visual)
     check_digest(trained, trained_record["digests"]["weights"])
     _fill(backbone.visual, _tensors(trained), trained, whole=False)
     return backbone

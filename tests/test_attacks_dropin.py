@@ -1,0 +1,85 @@
+"""`AutoAttack`, for users of the authors' package: same calls, same answers."""
+
+import pytest
+import torch
+from attack_models import images, radius, trained
+
+from zsr.attacks import AutoAttack
+from zsr.errors import ZsrError
+
+
+def adversary(**options) -> AutoAttack:
+    return AutoAttack(trained("cnn"), eps=radius("cnn", "linf"), verbose=False, **options)
+
+
+def test_standard_evaluation(capsys):
+    x, y = images(20, 1)
+    model = trained("cnn")
+    a = AutoAttack(model, norm="Linf", eps=radius("cnn", "linf"), version="custom", attacks_to_run=["apgd-ce", "fab-t"])
+    a.apgd.n_iter, a.fab.n_iter, a.fab.n_target_classes = 10, 5, 2
+    x_adv, predicted = a.run_standard_evaluation(x, y, bs=8, return_labels=True)
+    assert torch.equal(predicted, model(x_adv).argmax(1)) and torch.equal(predicted == y, a.verdicts.robust)
+    standing = a.verdicts.robust
+    assert torch.equal(x_adv[standing], x[standing])
+    assert f"robust accuracy after FAB-T: {int(standing.sum()) / 20:.2%}" in capsys.readouterr().out
+    again = a.run_standard_evaluation(x, y, batch_size=8)
+    assert torch.equal(again, x_adv)
+    assert a.clean_accuracy(x, y) == float((a.verdicts.clean == y).float().mean())
+
+
+def test_individual_evaluation():
+    x, y = images(12, 2)
+    a = adversary(version="custom", attacks_to_run=["apgd-ce", "apgd-dlr", "square"], seed=1)
+    a.apgd.n_iter, a.square.n_queries = 8, 10
+    found = a.run_standard_evaluation_individual(x, y, bs=12)
+    assert list(found) == ["apgd-ce", "apgd-dlr", "square"]
+    assert all((v - x).abs().max() <= radius("cnn", "linf") + 1e-6 for v in found.values())
+
+
+@pytest.mark.parametrize(
+    "version, names",
+    [
+        ("standard", ["apgd-ce", "apgd-t", "fab-t", "square"]),
+        ("rand", ["apgd-ce", "apgd-dlr"]),
+        ("plus", ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]),
+    ],
+)
+def test_versions_are_the_authors(version, names):
+    reference = pytest.importorskip("pyautoattack", reason="the authors' package is not installed")
+    ours = adversary(version=version)
+    theirs = reference.AutoAttack(torch.nn.Identity(), eps=0.1, version=version)
+    assert ours.attacks_to_run == names == theirs.attacks_to_run
+    assert ours.apgd.n_restarts == theirs.apgd.n_restarts and ours.apgd.eot_iter == theirs.apgd.eot_iter
+    assert ours.apgd_targeted.n_target_classes == theirs.apgd_targeted.n_target_classes
+    if version != "rand":
+        assert ours.fab.n_restarts == theirs.fab.n_restarts and ours.square.n_queries == theirs.square.n_queries
+
+
+def test_the_clock_seeds_nothing():
+    x, y = images(8, 3)
+    one, two = (adversary(version="custom", attacks_to_run=["apgd-ce"]) for _ in range(2))
+    one.apgd.n_iter = two.apgd.n_iter = 5
+    assert torch.equal(one.run_standard_evaluation(x, y), two.run_standard_evaluation(x, y))
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"norm": "linf"}, "unknown norm 'linf'; did you mean 'Linf'"),
+        ({"version": "standart"}, "did you mean 'standard'"),
+        ({"is_tf_model": True}, "TensorFlow"),
+        ({"attacks_to_run": ["apgd-ce"]}, "goes with version='custom'"),
+    ],
+)
+def test_wrong_options(options, text):
+    with pytest.raises(ZsrError, match=text):
+        adversary(**options)
+
+
+def test_an_unknown_part_and_a_state_file():
+    x, y = images(4, 4)
+    a = adversary(version="custom", attacks_to_run=["apgd"])
+    with pytest.raises(ZsrError, match="unknown attack 'apgd'"):
+        a.run_standard_evaluation(x, y)
+    with pytest.raises(ZsrError, match="state_path is not supported"):
+        a.run_standard_evaluation(x, y, state_path="state")
