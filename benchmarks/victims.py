@@ -69,24 +69,25 @@ class Cosine(nn.Module):
         return 100.0 * F.normalize(self.visual(x), dim=1) @ self.head.T
 
 
-def network(name: str) -> nn.Module:
-    """An untrained network on normalised images."""
+def network(name: str, width: int = 1) -> nn.Module:
+    """An untrained network on normalised images; `width` multiplies the channels of the convolutional one."""
     if name == "linear":
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, CLASSES))
     if name == "cnn":
         return nn.Sequential(
-            nn.Conv2d(3, 16, 3, 1, 1), nn.BatchNorm2d(16), nn.ReLU(),
-            nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU(),
-            nn.Flatten(), nn.Linear(32 * (SIZE // 4) ** 2, CLASSES),
+            nn.Conv2d(3, 16 * width, 3, 1, 1), nn.BatchNorm2d(16 * width), nn.ReLU(),
+            nn.Conv2d(16 * width, 32 * width, 3, 2, 1), nn.ReLU(),
+            nn.Conv2d(32 * width, 32 * width, 3, 2, 1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(32 * width * (SIZE // 4) ** 2, CLASSES),
         )  # fmt: skip
     return ViT() if name == "vit" else Cosine()
 
 
-def trained(name: str, robust: bool = False, steps: int = 150, seed: int = 0) -> Normalized:
+def trained(name: str, robust: bool = False, steps: int = 150, seed: int = 0, width: int = 1) -> Normalized:
     """A model that classifies most of the images, on adversarial examples if `robust`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = network(name)
+        net = network(name, width)
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
     parameters = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, 2e-3)

@@ -79,7 +79,7 @@ def test_saved_and_loaded_it_is_the_same(built, name, tmp_path):
 def test_a_fine_tuned_model_is_its_backbone_with_the_changed_tensors(built, tmp_path):
     path, record = saved(tmp_path / "a", save_tensors(built["drawn-vit"]), arch_of("drawn-vit"))
     trained, trained_record = saved(tmp_path / "b", {"proj": torch.ones(96, 64)}, {})
-    model = load_model(path, record, trained, trained_record)
+    model = load_model(path, record, trained, trained_record, lambda visual: visual)
     assert torch.equal(model.visual.proj, torch.ones(96, 64))
     assert torch.equal(model.visual.class_embedding, built["drawn-vit"].visual.class_embedding)
 
@@ -96,7 +96,7 @@ def test_weights_of_another_architecture_are_refused_by_name(built, tmp_path):
     path, record = saved(tmp_path / "c", save_tensors(built["drawn-rn"]), arch_of("drawn-rn"))
     trained, trained_record = saved(tmp_path / "d", {"conv1.weight": torch.ones(1)}, {})
     with pytest.raises(ZsrError, match=r"'conv1.weight' is \[1\] there"):
-        load_model(path, record, trained, trained_record)
+        load_model(path, record, trained, trained_record, lambda visual: visual)
 
 
 def test_damaged_weights_are_refused(built, tmp_path):

@@ -321,11 +321,12 @@ def test_without_and_then_with_conda(copy, tmp_path):
     stub = tmp_path / "bin" / "conda"
     stub.parent.mkdir()
     info = '{"conda_prefix": "/opt/conda", "root_prefix": "/opt/conda", "platform": "linux-64"}'
+    strict = '{"get": {"channel_priority": "strict"}}'
     stub.write_text(f"""#!/bin/sh
 case "$*" in
   *--version*) echo "conda 25.1.0";;
   *info*) echo '{info}';;
-  *"config --get channel_priority"*) echo "--set channel_priority strict";;
+  *"config --get channel_priority"*) echo '{strict}';;
 esac
 """)
     stub.chmod(stub.stat().st_mode | stat.S_IXUSR)

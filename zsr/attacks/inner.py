@@ -44,12 +44,14 @@ def perturb(
     random_start: bool = True,
     dtype: torch.dtype = torch.float32,
     kernels: str = "auto",
+    loss_scale: float = 1.0,
 ) -> Perturbed:
     """Climb `objective(net(input))`, which gives one loss per image `[B]`, from a random start, for `steps` steps.
 
     `net` takes the normalised images and may return anything `objective` understands (logits, features, a tuple).
     `keys` `[B]` (int64) identify the images, `counter` the visit (epoch or step): the start of an image is a function
-    of (seed, key, counter), whatever its neighbours. `x0`: float32 in [0, 1] or uint8.
+    of (seed, key, counter), whatever its neighbours. `x0`: float32 in [0, 1] or uint8. A step follows the direction of
+    the gradient alone: under float16 autocast give a `loss_scale` of about 1024, or small gradients are rounded to 0.
     """
     if random_start and keys is None:
         raise ZsrError("perturb: random starts are keyed per image; pass keys=[B] int64 (the images' indices)")
@@ -62,7 +64,7 @@ def perturb(
         if losses.shape != x.shape[:1]:
             raise ZsrError(f"perturb: the objective must give losses [{len(x)}], gave {tuple(losses.shape)}")
         with torch.enable_grad():
-            total = losses.sum()  # not the mean: that scales an image's gradient with its company
+            total = loss_scale * losses.sum()  # not the mean: that scales an image's gradient with its company
         (grad,) = torch.autograd.grad(total, net_input)
         x, net_input = threat.step(x, x0, grad, step_size)
     return Perturbed(x, net_input.detach())

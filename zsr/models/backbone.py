@@ -106,7 +106,7 @@ def load_backbone(weights: Path, record: dict) -> Backbone:
 def load_model(
     weights: Path, record: dict, trained: Path, trained_record: dict, wrap: Callable[[nn.Module], nn.Module]
 ) -> Backbone:
-    """A backbone with what fine-tuning changed of its image tower put over it; `wrap` adds the method's prompts."""
+    """A backbone with what fine-tuning changed of its image tower put over it; `wrap` adds a method's prompts."""
     backbone = load_backbone(weights, record)
     backbone.clip.visual = wrap(backbone.visual)
     check_digest(trained, trained_record["digests"]["weights"])
