@@ -177,8 +177,8 @@ def _dataset(config: dict, name: str, where: str) -> dict:
         twice = next(c for c in classes if classes.count(c) > 1)
         raise ZsrError(f"dataset '{name}': the class name '{twice}' stands twice; a prompt must mean one class")
     found.setdefault("templates", ["a photo of a {}"])
-    for key, default in (("source", ""), ("licence", ""), ("about", ""), ("shares_words_with_source", True)):
-        found.setdefault(key, default)
+    for key in ("source", "licence", "about"):
+        found.setdefault(key, "")
     return found
 
 

@@ -1,0 +1,176 @@
+"""PGD and AutoAttack on CLIP towers on a GPU: images per second, share of the matmul rate, memory, precision.
+
+    python benchmarks/attacks_gpu.py                                # ViT-B-32, ViT-B-16, ViT-L-14, random weights
+    python benchmarks/attacks_gpu.py --models ViT-B-32 --part pgd
+    python benchmarks/attacks_gpu.py --device cpu --models ViT-B-32 --images 2 --batch 2 --steps 1    # does it run?
+
+Goals: PGD at half (B/32) and at 60 % (L/14) of the float16 matmul rate measured in the same run; `standard` in an eighth
+of pyautoattack's time. Random weights give random verdicts: labels are the clean predictions, and the radius is chosen so
+that about 40 % of the images stand. Rows are appended to benchmarks/results/attacks_gpu.csv.
+"""
+
+import argparse
+import csv
+import importlib.util
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from zsr.attacks import Normalized, attack
+from zsr.attacks.autoattack_reference import _quietly, installed
+
+RESULTS = Path(__file__).parent / "results" / "attacks_gpu.csv"
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+COLUMNS = (
+    "model", "what", "precision", "images", "batch", "steps", "eps", "standing", "seconds", "images_per_s", "tflops",
+    "of_matmul", "peak_GiB", "verdicts_changed", "device", "torch",
+)  # fmt: skip
+
+
+class ZeroShot(nn.Module):
+    """Normalised images -> 100 cos(f, t) with random class embeddings."""
+
+    def __init__(self, name: str, classes: int = 10):
+        super().__init__()
+        import open_clip
+
+        self.visual = open_clip.create_model(name, pretrained=None).visual
+        self.register_buffer("head", F.normalize(torch.randn(classes, self.visual.output_dim), dim=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 100.0 * F.normalize(self.visual(x), dim=1) @ self.head.T
+
+
+def clock(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def matmul_rate(device: str, dtype: torch.dtype, n: int) -> float:
+    """TFLOP/s of an n x n product."""
+    a = torch.randn(n, n, device=device, dtype=dtype)
+    for _ in range(3):
+        a @ a
+    begun = clock(device)
+    for _ in range(20):
+        a @ a
+    return 20 * 2 * n**3 / (clock(device) - begun) / 1e12
+
+
+def flops_per_pass(model: Normalized, x: Tensor) -> tuple[float, float]:
+    """Forward, and gradient with respect to the input alone, per image."""
+    net = (x - 0.5).requires_grad_()
+    with FlopCounterMode(display=False) as forward:
+        out = model.net(net).sum()
+    with FlopCounterMode(display=False) as backward:
+        torch.autograd.grad(out, net)
+    return forward.get_total_flops() / len(x), backward.get_total_flops() / len(x)
+
+
+def radius(model: Normalized, x: Tensor, y: Tensor, batch: int) -> float:
+    """A radius at which about 40 % of some images stand against ten steps."""
+    low, high = 0.0, 8 / 255
+    for _ in range(6):
+        middle = (low + high) / 2
+        v = attack(model, x, y, "pgd", eps=middle, batch_size=batch)
+        low, high = (middle, high) if v.robust.float().mean() > 0.4 else (low, middle)
+    return high
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["ViT-B-32", "ViT-B-16", "ViT-L-14"])
+    parser.add_argument("--part", choices=["pgd", "autoattack", "both"], default="pgd")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=100)
+    options = parser.parse_args()
+    device, cuda = options.device, options.device == "cuda"
+    rates = {p: matmul_rate(device, d, 8192 if cuda else 512) for p, d in
+             (("fp16", torch.float16 if cuda else torch.float32), ("fp32", torch.float32))}  # fmt: skip
+    name = torch.cuda.get_device_name() if cuda else "cpu"
+    for model_name in options.models:
+        torch.manual_seed(0)
+        model = Normalized(ZeroShot(model_name).to(device), MEAN, STD).to(device).eval().requires_grad_(False)
+        x = torch.randint(0, 256, (options.images, 3, 224, 224), dtype=torch.uint8, device=device)
+        with torch.no_grad():
+            y = torch.cat([model(part / 255).argmax(1) for part in x.split(options.batch)])
+        eps = radius(model, x[: options.batch], y[: options.batch], options.batch)
+        forward, backward = flops_per_pass(model, x[:2].float() / 255)
+        common = {"model": model_name, "images": options.images, "batch": options.batch, "eps": eps, "device": name,
+                  "torch": torch.__version__}  # fmt: skip
+        if options.part in ("pgd", "both"):
+            verdicts = {}
+            for precision in ("fp32", "tf32", "fp16") if cuda else ("fp32",):
+                if cuda:
+                    torch.cuda.reset_peak_memory_stats()
+                begun = clock(device)
+                v = attack(model, x, y, "pgd", eps=eps, steps=options.steps, batch_size=options.batch,
+                           precision=precision, verdict="last", keep_images=False)  # fmt: skip
+                seconds = clock(device) - begun
+                done = v.passes.forward * forward + v.passes.backward * backward
+                verdicts[precision] = v.robust
+                matmul = rates["fp16" if precision == "fp16" else "fp32"]
+                record(common | {
+                    "what": "pgd last", "precision": precision, "steps": options.steps,
+                    "standing": int(v.robust.sum()), "seconds": round(seconds, 2),
+                    "images_per_s": round(options.images / seconds, 2), "tflops": round(done / seconds / 1e12, 2),
+                    "of_matmul": round(done / seconds / 1e12 / matmul, 3),
+                    "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else "",
+                    "verdicts_changed": float((v.robust != verdicts["fp32"]).float().mean()),
+                })  # fmt: skip
+            if importlib.util.find_spec("torchattacks"):
+                from torchattacks import PGD
+
+                if cuda:
+                    torch.cuda.reset_peak_memory_stats()
+                theirs = PGD(model, eps=eps, alpha=eps / 4, steps=options.steps)
+                begun = clock(device)
+                for part, labels in zip(x.split(options.batch), y.split(options.batch), strict=True):
+                    theirs(part.float() / 255, labels)
+                seconds = clock(device) - begun
+                record(common | {
+                    "what": "torchattacks pgd", "precision": "fp32", "steps": options.steps,
+                    "seconds": round(seconds, 2), "images_per_s": round(options.images / seconds, 2),
+                    "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else "",
+                })  # fmt: skip
+        if options.part in ("autoattack", "both"):
+            for what, precision in (
+                (("autoattack", "fp32"), ("autoattack", "fp16")) if cuda else (("autoattack", "fp32"),)
+            ):
+                begun = clock(device)
+                v = attack(model, x, y, what, eps=eps, batch_size=options.batch, precision=precision, keep_images=False)
+                seconds = clock(device) - begun
+                record(common | {"what": what, "precision": precision, "standing": int(v.robust.sum()),
+                                 "seconds": round(seconds, 2), "images_per_s": round(options.images / seconds, 3)})  # fmt: skip
+            theirs = installed().AutoAttack(model, norm="Linf", eps=eps, seed=0, version="standard", device=device)
+            theirs.verbose = False
+            begun = clock(device)
+            x_adv = _quietly(theirs, x.float() / 255, y, options.batch)
+            seconds = clock(device) - begun
+            with torch.no_grad():
+                right = sum(int((model(a).argmax(1) == b).sum()) for a, b in
+                            zip(x_adv.split(options.batch), y.split(options.batch), strict=True))  # fmt: skip
+            record(common | {"what": "pyautoattack", "precision": "fp32", "standing": right,
+                             "seconds": round(seconds, 2), "images_per_s": round(options.images / seconds, 3)})  # fmt: skip
+
+
+def record(row: dict) -> None:
+    new = not RESULTS.exists()
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(*(f"{k}={v}" for k, v in row.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
