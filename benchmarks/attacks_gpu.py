@@ -4,9 +4,9 @@
     python benchmarks/attacks_gpu.py --models ViT-B-32 --part pgd
     python benchmarks/attacks_gpu.py --device cpu --models ViT-B-32 --images 2 --batch 2 --steps 1    # does it run?
 
-Goals: PGD at half (B/32) and at 60 % (L/14) of the float16 matmul rate measured in the same run; `standard` in an eighth
-of pyautoattack's time. Random weights give random verdicts: labels are the clean predictions, and the radius is chosen so
-that about 40 % of the images stand. Rows are appended to benchmarks/results/attacks_gpu.csv.
+Goals: PGD at half (B/32) and at 60 % (L/14) of the float16 matmul rate measured in the same run; `standard` in an
+eighth of pyautoattack's time. Random weights give random verdicts: labels are the clean predictions, and the radius is
+chosen so that about 40 % of the images stand. Rows are appended to benchmarks/results/attacks_gpu.csv.
 """
 
 import argparse

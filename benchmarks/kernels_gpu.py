@@ -3,7 +3,7 @@
     python benchmarks/kernels_gpu.py
 
 Bytes counted: every input read once, every output written once. Goal: the L-infinity step at 90 % of the copy's rate
-for 256 x 3 x 224^2 and more, and never slower than `torch.compile(reference)`. Writes benchmarks/results/kernels_gpu.csv.
+for 256 x 3 x 224^2 and more, and never slower than the compiled reference. Writes benchmarks/results/kernels_gpu.csv.
 """
 
 import csv

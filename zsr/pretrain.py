@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
+from zsr.schedule import warm_cosine
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,3 @@ def make_optimizer(model: nn.Module, recipe: PretrainRecipe) -> torch.optim.Adam
     others = [p for name, p in model.named_parameters() if p.ndim < 2 or "positional" in name]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, recipe.beta2), eps=1e-6, foreach=True)
-
-
-def warm_cosine(step: int, warmup: int, steps: int) -> float:
-    """The share of the learning rate at a step."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

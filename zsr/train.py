@@ -18,6 +18,7 @@ from zsr.errors import ZsrError
 from zsr.methods.base import Batch, Method
 from zsr.progress import Progress
 from zsr.recipe import Recipe
+from zsr.schedule import warm_cosine
 from zsr.source import Source
 from zsr.task import Task
 
@@ -42,7 +43,8 @@ def fine_tune(
     torch.manual_seed(task.seed)  # for methods with dropout or random views
     parameters = choose_parameters(method, task.visual)
     optimizer = make_optimizer(recipe, parameters)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, recipe.warmup, steps))
+    warmup = min(recipe.warmup, steps // 5)  # the papers' 1000 steps would be all of a short training
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, warmup, steps))
     scaler = torch.amp.GradScaler(device, enabled=recipe.amp == "fp16" and device == "cuda")
 
     state = checkpoint.load()
@@ -104,14 +106,6 @@ def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.opti
         betas = (recipe.momentum, 0.999)
         return torch.optim.AdamW(parameters, recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     raise ZsrError(f"finetune.optimizer: unknown optimizer '{recipe.optimizer}'; write sgd or adamw")
-
-
-def warm_cosine(step: int, warmup: int, steps: int) -> float:
-    """lr·(step+1)/warmup, then half a cosine to zero; the warm-up is cut where training is shorter."""
-    warmup = min(warmup, steps // 5)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def order(count: int, batch: int, first: int, steps: int, seed: int) -> Iterator[np.ndarray]:

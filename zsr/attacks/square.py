@@ -30,11 +30,7 @@ class NegativeMargin(Objective):
 
 @dataclass(frozen=True)
 class SquareSteps(Schedule):
-    """Random search in L-infinity. Age 0 is the stripes, age k the k-th query.
-
-    A query touches the pixels of its patch and nothing else: they are painted into `x` and `net`, and afterwards either
-    kept in `best` or put back from it, all in place. Full images are never copied.
-    """
+    """Random search in L-infinity. Age 0 is the stripes, age k the k-th query."""
 
     steps: int = 5000
     p_init: float = 0.8
@@ -44,50 +40,42 @@ class SquareSteps(Schedule):
         x0 = reference.pixels(state["x0"])
         b, c, _, w = x0.shape
         first, second = reference.stream_keys(state["key"], seed, stream)
-        high, low = (x0 + threat.eps).clamp(0.0, 1.0), (x0 - threat.eps).clamp(0.0, 1.0)
         stripes = reference.draw(first, second, torch.arange(c * w, dtype=torch.int32, device=x0.device))
-        x = torch.where((stripes < 0.5).view(b, c, 1, w), high, low)
-        net, net_high, net_low = (threat.inlet(v, threat.kernels) for v in (x, high, low))
+        signs = torch.where(stripes < 0.5, threat.eps, -threat.eps).view(b, c, 1, w)
+        x = (x0 + signs).clamp(0.0, 1.0)
         return {
-            "x": x, "net": net.clone(), "best_x": x.clone(), "best_net": net.clone(),
-            "faces_x": torch.stack([high, low], 1).flatten(3),  # both faces of the ball, [B, 2, C, H W]
-            "faces_net": torch.stack([net_high, net_low], 1).flatten(3),
+            "x": x,
+            "net": threat.inlet(x, threat.kernels),
+            "best": x.clone(),
             "best_loss": torch.full((b,), -torch.inf, device=x0.device),
-            "first": first, "second": second, "draws": torch.zeros(b, c + 2, device=x0.device),
-        }  # fmt: skip
+            "first": first,
+            "second": second,
+        }
 
     def advance(self, threat: Threat, state: State, seen: Seen) -> None:
         s = state
-        c, h, w = s["x"].shape[1:]
-        better = (seen.loss > s["best_loss"])[:, None, None]
+        reference.keep_rows(seen.loss > s["best_loss"], s["x"], s["best"])
         s["best_loss"] = torch.maximum(seen.loss, s["best_loss"])
-        patch = self._patch(s["draws"], [a - 1 for a in seen.age], c, h, w)  # at age 0, `x` is `best`: nothing to do
-        for name in ("x", "net"):
-            now, best = s[name].flatten(2), s[f"best_{name}"].flatten(2)
-            kept = torch.where(better, now.gather(2, patch), best.gather(2, patch))
-            now.scatter_(2, patch, kept)
-            best.scatter_(2, patch, kept)
-
+        c, h, w = s["x"].shape[1:]
         device, count = s["x"].device, c + 2
-        position = torch.tensor(seen.age, dtype=torch.int32, device=device)[:, None] * count + c * w
-        s["draws"] = reference.draw(
-            s["first"], s["second"], position + torch.arange(count, dtype=torch.int32, device=device)
-        )
-        patch = self._patch(s["draws"], seen.age, c, h, w)
-        up = (s["draws"][:, 2:] < 0.5)[:, :, None]  # one sign per channel
-        for name in ("x", "net"):
-            high, low = (s[f"faces_{name}"][:, k].gather(2, patch) for k in (0, 1))
-            s[name].flatten(2).scatter_(2, patch, torch.where(up, high, low))
+        age = torch.tensor(seen.age, dtype=torch.int32, device=device)[:, None]
+        position = age * count + torch.arange(c * w, c * w + count, dtype=torch.int32, device=device)
+        u = reference.draw(s["first"], s["second"], position)  # row, column, a sign per channel
+        patch = self._patch(u, seen.age, h, w)[:, None].expand(-1, c, -1)
+        signs = torch.where(u[:, 2:] < 0.5, threat.eps, -threat.eps)[:, :, None]
+        painted = (reference.pixels(s["x0"].flatten(2).gather(2, patch)) + signs).clamp(0.0, 1.0)
+        s["x"] = s["best"].flatten(2).scatter(2, patch, painted).view_as(s["best"])
+        s["net"] = threat.inlet(s["x"], threat.kernels)
 
-    def _patch(self, draws: Tensor, age: list[int], c: int, h: int, w: int) -> Tensor:
-        """The pixels of each image's patch, [B, C, n]; small patches list their last row and column several times."""
+    def _patch(self, u: Tensor, age: list[int], h: int, w: int) -> Tensor:
+        """The pixels of each image's patch, [B, n]; small patches list their last row and column several times."""
         table = sides(self.steps, self.p_init, h, w)
-        mine = [table[max(a, 0)] for a in age]
-        size = torch.tensor(mine, device=draws.device)[:, None]
-        along = torch.minimum(torch.arange(max(mine), device=draws.device), size - 1)
-        rows = (draws[:, :1] * (h - size + 1)).long() + along
-        columns = (draws[:, 1:2] * (w - size + 1)).long() + along
-        return (rows[:, :, None] * w + columns[:, None, :]).flatten(1)[:, None].expand(-1, c, -1)
+        mine = [table[a] for a in age]
+        size = torch.tensor(mine, device=u.device)[:, None]
+        along = torch.minimum(torch.arange(max(mine), device=u.device), size - 1)
+        rows = (u[:, :1] * (h - size + 1)).long() + along
+        columns = (u[:, 1:2] * (w - size + 1)).long() + along
+        return (rows[:, :, None] * w + columns[:, None, :]).flatten(1)
 
 
 @dataclass(frozen=True)
