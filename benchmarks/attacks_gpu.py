@@ -82,83 +82,84 @@ def radius(model: Normalized, x: Tensor, y: Tensor, batch: int) -> float:
     return high
 
 
+def peak(device: str) -> float | str:
+    return round(torch.cuda.max_memory_allocated() / 2**30, 2) if device == "cuda" else ""
+
+
+def pgd(model: Normalized, x: Tensor, y: Tensor, eps: float, options: argparse.Namespace, common: dict) -> None:
+    """Ours in each precision, every image to the last step; then torchattacks where it is installed."""
+    device, cuda = options.device, options.device == "cuda"
+    forward, backward = flops_per_pass(model, x[:2].float() / 255)
+    verdicts = {}
+    for precision in ("fp32", "tf32", "fp16") if cuda else ("fp32",):
+        rate = matmul_rate(device, torch.float16 if precision == "fp16" else torch.float32, 8192 if cuda else 512)
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        settings = {"steps": options.steps, "precision": precision, "verdict": "last", "keep_images": False}
+        begun = clock(device)
+        v = attack(model, x, y, "pgd", eps=eps, batch_size=options.batch, **settings)
+        seconds = clock(device) - begun
+        verdicts[precision] = v.robust
+        done = (v.passes.forward * forward + v.passes.backward * backward) / seconds / 1e12
+        row = {"what": "pgd last", "precision": precision, "steps": options.steps, "standing": int(v.robust.sum())}
+        row |= {"seconds": round(seconds, 2), "images_per_s": round(len(x) / seconds, 2), "tflops": round(done, 2)}
+        row |= {"of_matmul": round(done / rate, 3), "peak_GiB": peak(device)}
+        row["verdicts_changed"] = float((v.robust != verdicts["fp32"]).float().mean())
+        record(common | row)
+    if not importlib.util.find_spec("torchattacks"):
+        return
+    from torchattacks import PGD
+
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    theirs = PGD(model, eps=eps, alpha=eps / 4, steps=options.steps)
+    begun = clock(device)
+    for part, labels in zip(x.split(options.batch), y.split(options.batch), strict=True):
+        theirs(part.float() / 255, labels)
+    seconds = clock(device) - begun
+    row = {"what": "torchattacks pgd", "precision": "fp32", "steps": options.steps, "seconds": round(seconds, 2)}
+    record(common | row | {"images_per_s": round(len(x) / seconds, 2), "peak_GiB": peak(device)})
+
+
+def autoattack(model: Normalized, x: Tensor, y: Tensor, eps: float, options: argparse.Namespace, common: dict) -> None:
+    """Version standard: ours in float32 and float16, and the authors' code."""
+    for precision in ("fp32", "fp16") if options.device == "cuda" else ("fp32",):
+        begun = clock(options.device)
+        v = attack(model, x, y, "autoattack", eps=eps, batch_size=options.batch, precision=precision, keep_images=False)
+        seconds = clock(options.device) - begun
+        row = {"what": "autoattack", "precision": precision, "standing": int(v.robust.sum())}
+        record(common | row | {"seconds": round(seconds, 2), "images_per_s": round(len(x) / seconds, 3)})
+    theirs = installed().AutoAttack(model, norm="Linf", eps=eps, seed=0, version="standard", device=options.device)
+    theirs.verbose = False
+    begun = clock(options.device)
+    x_adv = _quietly(theirs, x.float() / 255, y, options.batch)
+    seconds = clock(options.device) - begun
+    with torch.no_grad():
+        predicted = torch.cat([model(part).argmax(1) for part in x_adv.split(options.batch)])
+    row = {"what": "pyautoattack", "precision": "fp32", "standing": int((predicted == y).sum())}
+    record(common | row | {"seconds": round(seconds, 2), "images_per_s": round(len(x) / seconds, 3)})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["ViT-B-32", "ViT-B-16", "ViT-L-14"])
-    parser.add_argument("--part", choices=["pgd", "autoattack", "both"], default="pgd")
+    parser.add_argument("--part", choices=["pgd", "autoattack"], default="pgd")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
-    device, cuda = options.device, options.device == "cuda"
-    rates = {p: matmul_rate(device, d, 8192 if cuda else 512) for p, d in
-             (("fp16", torch.float16 if cuda else torch.float32), ("fp32", torch.float32))}  # fmt: skip
-    name = torch.cuda.get_device_name() if cuda else "cpu"
-    for model_name in options.models:
+    device = options.device
+    for name in options.models:
         torch.manual_seed(0)
-        model = Normalized(ZeroShot(model_name).to(device), MEAN, STD).to(device).eval().requires_grad_(False)
+        model = Normalized(ZeroShot(name), MEAN, STD).to(device).eval().requires_grad_(False)
         x = torch.randint(0, 256, (options.images, 3, 224, 224), dtype=torch.uint8, device=device)
         with torch.no_grad():
             y = torch.cat([model(part / 255).argmax(1) for part in x.split(options.batch)])
         eps = radius(model, x[: options.batch], y[: options.batch], options.batch)
-        forward, backward = flops_per_pass(model, x[:2].float() / 255)
-        common = {"model": model_name, "images": options.images, "batch": options.batch, "eps": eps, "device": name,
-                  "torch": torch.__version__}  # fmt: skip
-        if options.part in ("pgd", "both"):
-            verdicts = {}
-            for precision in ("fp32", "tf32", "fp16") if cuda else ("fp32",):
-                if cuda:
-                    torch.cuda.reset_peak_memory_stats()
-                begun = clock(device)
-                v = attack(model, x, y, "pgd", eps=eps, steps=options.steps, batch_size=options.batch,
-                           precision=precision, verdict="last", keep_images=False)  # fmt: skip
-                seconds = clock(device) - begun
-                done = v.passes.forward * forward + v.passes.backward * backward
-                verdicts[precision] = v.robust
-                matmul = rates["fp16" if precision == "fp16" else "fp32"]
-                record(common | {
-                    "what": "pgd last", "precision": precision, "steps": options.steps,
-                    "standing": int(v.robust.sum()), "seconds": round(seconds, 2),
-                    "images_per_s": round(options.images / seconds, 2), "tflops": round(done / seconds / 1e12, 2),
-                    "of_matmul": round(done / seconds / 1e12 / matmul, 3),
-                    "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else "",
-                    "verdicts_changed": float((v.robust != verdicts["fp32"]).float().mean()),
-                })  # fmt: skip
-            if importlib.util.find_spec("torchattacks"):
-                from torchattacks import PGD
-
-                if cuda:
-                    torch.cuda.reset_peak_memory_stats()
-                theirs = PGD(model, eps=eps, alpha=eps / 4, steps=options.steps)
-                begun = clock(device)
-                for part, labels in zip(x.split(options.batch), y.split(options.batch), strict=True):
-                    theirs(part.float() / 255, labels)
-                seconds = clock(device) - begun
-                record(common | {
-                    "what": "torchattacks pgd", "precision": "fp32", "steps": options.steps,
-                    "seconds": round(seconds, 2), "images_per_s": round(options.images / seconds, 2),
-                    "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else "",
-                })  # fmt: skip
-        if options.part in ("autoattack", "both"):
-            for what, precision in (
-                (("autoattack", "fp32"), ("autoattack", "fp16")) if cuda else (("autoattack", "fp32"),)
-            ):
-                begun = clock(device)
-                v = attack(model, x, y, what, eps=eps, batch_size=options.batch, precision=precision, keep_images=False)
-                seconds = clock(device) - begun
-                record(common | {"what": what, "precision": precision, "standing": int(v.robust.sum()),
-                                 "seconds": round(seconds, 2), "images_per_s": round(options.images / seconds, 3)})  # fmt: skip
-            theirs = installed().AutoAttack(model, norm="Linf", eps=eps, seed=0, version="standard", device=device)
-            theirs.verbose = False
-            begun = clock(device)
-            x_adv = _quietly(theirs, x.float() / 255, y, options.batch)
-            seconds = clock(device) - begun
-            with torch.no_grad():
-                right = sum(int((model(a).argmax(1) == b).sum()) for a, b in
-                            zip(x_adv.split(options.batch), y.split(options.batch), strict=True))  # fmt: skip
-            record(common | {"what": "pyautoattack", "precision": "fp32", "standing": right,
-                             "seconds": round(seconds, 2), "images_per_s": round(options.images / seconds, 3)})  # fmt: skip
+        common = {"model": name, "images": options.images, "batch": options.batch, "eps": eps}
+        common |= {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu", "torch": torch.__version__}
+        (pgd if options.part == "pgd" else autoattack)(model, x, y, eps, options, common)
 
 
 def record(row: dict) -> None:

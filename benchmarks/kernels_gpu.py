@@ -94,7 +94,7 @@ def main() -> None:
                             "copy_GB_s": round(copy_rate, 1),
                             "gpu": torch.cuda.get_device_name(),
                             "torch": torch.__version__,
-                        }  # fmt: skip
+                        }
                     )
                     print(*found[-1].values(), flush=True)
                 torch._dynamo.reset()

@@ -30,8 +30,8 @@ MISTAKES = {
     "missing key": (lambda raw: raw.pop("models"), "the key 'models' is missing"),
     "wrong type": (put("many")("protocols", 0, "images"), r"protocols\[0\]\.images: 'many' is not of type integer"),
     "unknown method": (put("tecoo")("models", 1, "method"), r"'tecoa': unknown method 'tecoo'; did you mean"),
-    "unknown dataset": (put(["drawn-color"])("protocols", 0, "datasets"), "unknown dataset 'drawn-color'; did you mean"),
-    "unknown attack": (put("pdg")("protocols", 0, "attacks", 0, "attack"), "unknown attack 'pdg'; did you mean 'pgd'"),
+    "unknown dataset": (put(["drawn-color"])("protocols", 0, "datasets"), "unknown dataset 'drawn-color'; did you"),
+    "unknown attack": (put("pdg")("protocols", 0, "attacks", 0, "attack"), "unknown attack 'pdg'; did you mean"),
     "unknown backbone": (put(["vitt"])("models", 0, "backbones"), r"unknown backbone 'vitt'; did you mean 'vit'"),
     "unknown architecture": (put("drawn-rm")("backbones", 0, "arch"), r"unknown backbone architecture 'drawn-rm'"),
     "unknown attack setting": (put(3)("protocols", 0, "attacks", 0, "stepps"), "unknown setting 'stepps'; did you mean"),
@@ -52,6 +52,7 @@ MISTAKES = {
     "unknown split": (put("tost")("protocols", 0, "split"), r"unknown split 'tost'"),
     "training of an untrained method": (put([1])("models", 0, "seeds"), "'clip' does not train"),
     "bad name": (put("../up")("models", 0, "name"), "does not have the form"),
+    "tokens on a ResNet": (put({"name": "t", "method": "tga-zsr"})("models", 1), "needs a VisionTransformer, 'rn' is"),
     "duplicate class": (put([{"name": "drawn-colour", "classes": ["one", "one"]}])("data"), "stands twice"),
 }  # fmt: skip
 

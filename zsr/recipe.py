@@ -14,7 +14,7 @@ class Recipe:
     lr: float = 1e-5
     momentum: float = 0.9  # SGD's momentum, AdamW's β1
     weight_decay: float = 0.0
-    warmup: int = 1000  # steps of linear warm-up, then cosine to zero
+    warmup: int = 1000  # steps of linear warm-up (at most a fifth of all), then cosine to zero
     clip: float = 0.0  # largest gradient norm; 0 is off
     batchnorm: str = "train"  # train | eval: how BatchNorm normalises in the update; attacks always see eval
     amp: str = "off"  # off | fp16 | bf16: autocast of the update, on CUDA only; weights stay fp32

@@ -1,0 +1,51 @@
+"""Settings of components and recipes: what the config gives over the defaults of a dataclass, names and types checked."""
+
+from fractions import Fraction
+from typing import Any
+
+from zsr import registry
+from zsr.errors import ZsrError, unknown
+
+TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool}
+
+
+def settings_of(kind: str, name: str, given: dict, where: str) -> dict:
+    """The full settings of a component: its defaults, with what the config gives over them."""
+    registry.component_path(kind, name, where)
+    return check_settings(registry.describe(kind, name).settings, given, f"{where} ({name})")
+
+
+def check_settings(known: dict[str, registry.Setting], given: dict, where: str) -> dict:
+    """Names and types of `given` against the fields of a dataclass; returns them with the defaults."""
+    complete = {key: setting.default for key, setting in known.items() if not setting.required}
+    for key, value in given.items():
+        if key not in known:
+            raise unknown("setting", key, known, where)
+        complete[key] = _typed(value, known[key].annotation, f"{where}.{key}")
+    for key, setting in known.items():
+        if key not in complete:
+            raise ZsrError(f"{where}: the setting '{key}' ({setting.annotation}) is missing")
+    return complete
+
+
+def _typed(value: Any, annotation: str, where: str) -> Any:
+    options = [part.strip() for part in annotation.split("|")]
+    if value is None and "None" in options:
+        return None
+    if annotation.startswith("Literal["):
+        choices = [part.strip().strip("'\"") for part in annotation[len("Literal[") : -1].split(",")]
+        if str(value) not in choices:
+            raise unknown("value", value, choices, where)
+        return value
+    for option in options:
+        kind = TYPES.get(option)
+        if kind is None and option != "None":
+            return value  # tuples, dicts: their component checks them
+        if kind and isinstance(value, kind) and not (isinstance(value, bool) and option != "bool"):
+            return float(value) if option == "float" else value
+        if option == "float" and isinstance(value, str):  # YAML reads 1e-3 as a string
+            try:
+                return float(Fraction(value.replace(" ", ""))) if "/" in value else float(value)
+            except ValueError:
+                continue
+    raise ZsrError(f"{where}: {value!r} is not of type {annotation}")
