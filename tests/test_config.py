@@ -34,7 +34,7 @@ MISTAKES = {
     "unknown attack": (put("pdg")("protocols", 0, "attacks", 0, "attack"), "unknown attack 'pdg'; did you mean"),
     "unknown backbone": (put(["vitt"])("models", 0, "backbones"), r"unknown backbone 'vitt'; did you mean 'vit'"),
     "unknown architecture": (put("drawn-rm")("backbones", 0, "arch"), r"unknown backbone architecture 'drawn-rm'"),
-    "unknown attack setting": (put(3)("protocols", 0, "attacks", 0, "stepps"), "unknown setting 'stepps'; did you mean"),
+    "unknown attack setting": (put(3)("protocols", 0, "attacks", 0, "stepps"), "unknown setting 'stepps'; did you"),
     "unknown method setting": (put({"beta": 1})("models", 1, "settings"), "unknown setting 'beta'"),
     "setting of wrong type": (put("ten")("protocols", 0, "attacks", 0, "steps"), "steps: 'ten' is not of type int"),
     "unknown recipe key": (put(3)("finetune", "momentom"), r"unknown setting 'momentom'; did you mean 'momentum'"),

@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 KERNELS = sorted((HERE.parent / "zsr_kernels" / "cuda").glob("*.py"))
-SCRIPT = HERE / "interpreter_cases.py"
+SCRIPT = HERE / "kernel_cases.py"
 NAMES = [
     node.name
     for node in ast.parse(SCRIPT.read_text()).body

@@ -1,4 +1,4 @@
-"""Settings of components and recipes: what the config gives over the defaults of a dataclass, names and types checked."""
+"""Settings of components and recipes: what the config gives over a dataclass's defaults, names and types checked."""
 
 from fractions import Fraction
 from typing import Any

@@ -2,6 +2,10 @@
 # REQUIRED INPUTS: prepared data. OUTPUTS: backbones/{backbone}/, heads/{tower}/{dataset}, models/{model}/
 
 
+localrules:
+    adopt,
+
+
 rule pretrain:
     """A small CLIP on drawn images and captions: the stand-in for weights that cannot be downloaded."""
     input:

@@ -1,4 +1,7 @@
-"""Every Triton kernel against the reference, in Triton's interpreter; `test_kernels_triton.py` runs it as a process.
+"""Every Triton kernel against the reference: in Triton's interpreter on a CPU, or compiled on a GPU.
+
+    python tests/kernel_cases.py             # interpreted; `test_kernels_triton.py` runs it as a process
+    python tests/kernel_cases.py cuda
 
 `TRITON_INTERPRET=1` is read when a kernel is first decorated: it cannot be switched on inside a running test session.
 Prints one JSON line per case: [name, "" or what went wrong].
@@ -9,13 +12,16 @@ import json
 import os
 import sys
 
-os.environ["TRITON_INTERPRET"] = "1"
+DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+if DEVICE == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"
 
-import torch
+import torch  # noqa: E402
 
-from zsr_kernels import reference
-from zsr_kernels.cuda import apgd_step, apgd_track, l2_step, linf_step, normalize, start
+from zsr_kernels import reference  # noqa: E402
+from zsr_kernels.cuda import apgd_step, apgd_track, l2_step, linf_step, normalize, start  # noqa: E402
 
+torch.set_default_device(DEVICE)
 MEAN, STD = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
 SHAPES = [(1, 3, 1, 1), (2, 3, 5, 7), (3, 3, 8, 8), (0, 3, 4, 4), (1, 3, 0, 4)]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -29,7 +35,7 @@ def case(function):
 
 
 def batch(shape, seed=0, uint8=False, grad_dtype=torch.float32):
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator(DEVICE).manual_seed(seed)
     x0 = torch.randint(0, 256, shape, generator=g, dtype=torch.uint8)
     x0 = x0 if uint8 else x0.float() / 255
     x = (reference.pixels(x0) + 0.02 * (torch.rand(shape, generator=g) - 0.5)).clamp(0, 1)
