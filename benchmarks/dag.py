@@ -20,6 +20,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from zsr.memory import metadata_name  # noqa: E402
 from zsr.plan import Plan  # noqa: E402
 
 BARE = """
@@ -89,6 +90,9 @@ def prepare(folder: Path, cells: int) -> int:
         for path in job.outputs.values():
             (folder / "results" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "results" / path).touch()
+    memory = folder / ".snakemake/metadata" / metadata_name(f"results/{plan.tables.record}")
+    memory.parent.mkdir(parents=True)
+    memory.write_text("{}")  # as if Snakemake had made them: `--touch` writes the rest
     return len(plan.cells)
 
 

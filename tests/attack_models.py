@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from zsr.attacks import Normalized
 
+torch.set_num_threads(1)  # small models: a second thread costs more than it brings
+
 _spec = importlib.util.spec_from_file_location(
     "victims", Path(__file__).resolve().parent.parent / "benchmarks" / "victims.py"
 )
@@ -21,7 +23,6 @@ images = victims.images
 @cache
 def trained(name: str, robust: bool = False) -> Normalized:
     """A trained model, shared by the tests of a process; nobody may change it."""
-    torch.set_num_threads(1)
     return victims.trained(name, robust, steps=80)
 
 

@@ -105,6 +105,20 @@ def test_a_neighbour_does_not_change_the_gradient():
     torch.testing.assert_close(whole[:1], alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("random_start", [True, False])
+def test_without_a_normalisation_the_images_stay_what_they_are(random_start):
+    """Pixels and network input are then one tensor; neither the images nor the result may join a graph."""
+    model = trained("cnn")
+    x, y = images(8, 7)
+    before = x.clone()
+    out = perturb(
+        model, x, ce(y), eps=EPS, steps=3, step_size=EPS / 2, keys=torch.arange(8), random_start=random_start
+    )  # fmt: skip
+    assert torch.equal(x, before) and not x.requires_grad and not out.x.requires_grad
+    start = reference.start(x, torch.arange(8), 0, 0, EPS)[0] if random_start else x
+    assert ((out.x - by_hand(model, x, ce(y), EPS, 3, EPS / 2, start)).abs() > 1e-6).float().mean() < 1e-3
+
+
 def test_it_works_under_no_grad_and_in_half_precision():
     model = trained("cnn")
     x, y = images(8, 6)

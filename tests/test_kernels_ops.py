@@ -54,6 +54,7 @@ def test_an_op_is_its_function(name, arguments):
         assert torch.equal(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:Input #0 requires gradient and is not a double")
 def test_normalize_backward_is_its_derivative():
     import zsr_kernels.ops as ops
 

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from conftest import MINI, Project, copy_project
 
+from zsr.memory import metadata_name
 from zsr.plan import Job, Plan
 
 pytestmark = pytest.mark.slow
@@ -80,6 +81,12 @@ def test_each_job_has_recorded_its_spec_as_its_only_param(finished):
     specs = {repr(job.text) for job in plan.jobs.values()}
     assert set(recorded) == specs
     assert set(recorded.values()) == {1}
+
+
+def test_snakemake_remembers_where_the_plan_looks(finished):
+    plan = Plan(finished.config)
+    name = metadata_name(str(plan.results / plan.tables.record))
+    assert (finished.folder / ".snakemake/metadata" / name).is_file()
 
 
 def test_nothing_changed(copy):

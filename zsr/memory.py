@@ -15,8 +15,7 @@ from zsr.store import read_record
 def refuse_forgotten(plan: Plan, metadata: str) -> None:
     """Raise if Snakemake has forgotten the finished tables and any result on disk is not the plan's."""
     record = plan.results / plan.tables.record
-    name = base64.urlsafe_b64encode(str(record).encode()).decode()
-    if not record.is_file() or Path(metadata, name).exists():
+    if not record.is_file() or Path(metadata, metadata_name(str(record))).exists():
         return
     found = stale(plan)
     if found:
@@ -24,6 +23,11 @@ def refuse_forgotten(plan: Plan, metadata: str) -> None:
             f"Snakemake's memory of these results (.snakemake/) is gone, and {len(found)} of them are not what the "
             f"config and the code ask for, first {found[0]}; run `zsr repair` to remove them, then snakemake"
         )
+
+
+def metadata_name(path: str) -> str:
+    """The file in which Snakemake remembers an output; a test holds this against Snakemake's own."""
+    return base64.urlsafe_b64encode(path.encode()).decode()
 
 
 def stale(plan: Plan) -> list[str]:

@@ -76,7 +76,7 @@ def attack(
     if verdict == "last" and not component.last_iterate:
         raise ZsrError(f"attack '{name}' keeps the best iterate by definition; verdict='last' exists for pgd, cw, tpgd")
     x, y, keys = _inputs(x, y, index)
-    victim = Victim(model, precision, torch.device(device) if device is not None else None)
+    victim = Victim(model, precision, torch.device(device) if device is not None else None, otherwise=x.device)
     try:
         use_triton(victim.device, kernels)
     except KernelError as error:

@@ -58,7 +58,7 @@ def perturb(
     threat = Threat(norm, eps, Inlet(mean, std, dtype), kernels)
     x, net_input = threat.start(x0, keys, seed, counter) if random_start else threat.origin(x0)
     for _ in range(steps):
-        net_input.requires_grad_()
+        net_input = net_input.detach().requires_grad_()  # without a normalisation it is x itself: leave that alone
         with torch.enable_grad():
             losses = objective(net(net_input))
         if losses.shape != x.shape[:1]:

@@ -56,7 +56,8 @@ class Threat:
 
     def origin(self, x0: Tensor) -> tuple[Tensor, Tensor]:
         """The clean image as a starting point."""
-        return reference.pixels(x0).clone(), self.inlet(x0, self.kernels)
+        x = reference.pixels(x0).clone()
+        return x, self.inlet(x, self.kernels)
 
     def step(self, x: Tensor, x0: Tensor, grad: Tensor, size: float | Tensor, share: float = 0.05):
         """One steepest step of length `size` in this norm, back into ball and box: (x', the network's input)."""

@@ -48,13 +48,19 @@ class Passes:
 class Victim:
     """A model with its inlet, its precision and the count of passes spent on it."""
 
-    def __init__(self, model: Callable, precision: str = "fp32", device: torch.device | None = None):
+    def __init__(
+        self,
+        model: Callable,
+        precision: str = "fp32",
+        device: torch.device | None = None,
+        otherwise: torch.device | str = "cpu",
+    ):
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS, "attack")
         self.model = model
         self.module = model if isinstance(model, nn.Module) else None
         self.precision = precision
-        self.device = device or self._device_of_model()
+        self.device = device or self._device_of_model(torch.device(otherwise))
         self.fused = isinstance(model, Normalized)
         self.net = model.net if self.fused else model
         self.inlet = Inlet(
@@ -65,9 +71,9 @@ class Victim:
         self.passes = Passes()
         self.classes: int | None = None
 
-    def _device_of_model(self) -> torch.device:
+    def _device_of_model(self, otherwise: torch.device) -> torch.device:
         tensors = [*self.module.parameters(), *self.module.buffers()] if self.module is not None else []
-        return tensors[0].device if tensors else torch.device("cpu")
+        return tensors[0].device if tensors else otherwise  # a plain callable: where the images are
 
     # -- forwards -----------------------------------------------------------------------------------------------------
 
