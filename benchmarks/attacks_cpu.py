@@ -43,7 +43,7 @@ def ours(model, x, y, eps, name, **settings) -> dict:
 
 
 def authors(model, x, y, eps, name) -> dict:
-    counted = Counted(model)
+    counted = Counted(model).eval()
     theirs = installed().AutoAttack(counted, norm="Linf", eps=eps, seed=0, version="standard", device="cpu")
     theirs.verbose = False
     if name != "autoattack":
@@ -57,7 +57,7 @@ def authors(model, x, y, eps, name) -> dict:
 def torchattacks(model, x, y, eps, steps) -> dict:
     from torchattacks import PGD
 
-    counted = Counted(model)
+    counted = Counted(model).eval()  # torchattacks would put back train mode, and the model with it
     made, wall, cpu = timed(
         lambda: [
             PGD(counted, eps=eps, alpha=eps / 4, steps=steps)(a, b)

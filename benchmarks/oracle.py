@@ -56,7 +56,7 @@ def compare(model: Normalized, x: Tensor, y: Tensor, norm: str, eps: float, name
     v = attack(model, x, y, ours_name, norm=norm, eps=eps, seed=seed, batch_size=128, **settings)
     ours_s = time.process_time() - begun
 
-    counted = Counted(model)
+    counted = Counted(model).eval()
     theirs = installed().AutoAttack(counted, norm=NORMS[norm], eps=eps, seed=seed, version="standard", device="cpu")
     theirs.verbose = False
     theirs.square.n_queries = queries

@@ -42,12 +42,14 @@ def test_logits_that_turn_nan_on_the_way():
     raises("NaN or infinite", Sudden(float("nan")), X[one], y, eps=0.3)
 
 
-def test_a_gradient_that_is_nan():
+@pytest.mark.parametrize("verdict", ["any", "last"])
+def test_a_gradient_that_is_nan(verdict):
     """sqrt has an infinite derivative at 0: logits are finite, the gradient is not."""
-    y = NET(X).argmax(1)
-    raises(
-        "NaN or infinite", lambda x: NET(x) * (1 + (x - x.detach()).flatten(1).sum(1, keepdim=True).abs().sqrt()), y=y
-    )
+
+    def model(x):
+        return NET(x) * (1 + (x - x.detach()).flatten(1).sum(1, keepdim=True).abs().sqrt())
+
+    raises("NaN or infinite", model, y=NET(X).argmax(1), verdict=verdict)
 
 
 def test_constant_logits():
@@ -102,6 +104,7 @@ def test_one_class():
         ({"precision": "bf16"}, "unknown precision 'bf16'"),
         ({"kernels": "triton"}, "needs a CUDA device"),
         ({"name": "transfer"}, "needs source="),
+        ({"steps": 0, "y": NET(X).argmax(1)}, "needs at least one step"),
     ],
     ids=lambda v: "-".join(v) if isinstance(v, dict) else "",
 )

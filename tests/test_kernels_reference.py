@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zsr_kernels
-from zsr_kernels import KernelError, reference
+from zsr_kernels import KernelError, draws, reference
 
 FIRST_RELEASE = [[3846363, 16392075, 14711583], [8290409, 15867979, 7676739], [9576364, 7397655, 9534430]]
 MEAN, STD = torch.tensor([0.48, 0.46, 0.41]), torch.tensor([0.27, 0.26, 0.28])
@@ -176,37 +176,33 @@ def test_steps_and_starts_end_in_ball_and_box(seed, norm, eps):
 
 def test_draws_are_the_ones_of_the_first_release():
     """Results carry their seeds: these numbers may not change without saying so."""
-    got = reference.uniform(torch.tensor([0, 1, 2**40 + 3]), 7, 2, 3)
+    got = draws.uniform(torch.tensor([0, 1, 2**40 + 3]), 7, 2, 3)
     wanted = torch.tensor(FIRST_RELEASE, dtype=torch.float64)
     torch.testing.assert_close(got.double() * 2**24, wanted, rtol=0, atol=0)
 
 
 def test_draws_depend_on_image_seed_stream_and_nothing_else():
     keys = torch.tensor([5, 6, 7, 2**62 - 1])
-    all_of_them = reference.uniform(keys, 1, 2, 50)
-    assert torch.equal(reference.uniform(keys[2:3], 1, 2, 50)[0], all_of_them[2])
-    assert torch.equal(reference.uniform(keys, 1, 2, 20), all_of_them[:, :20])
-    for other in (reference.uniform(keys, 2, 2, 50), reference.uniform(keys, 1, 3, 50)):
+    all_of_them = draws.uniform(keys, 1, 2, 50)
+    assert torch.equal(draws.uniform(keys[2:3], 1, 2, 50)[0], all_of_them[2])
+    assert torch.equal(draws.uniform(keys, 1, 2, 20), all_of_them[:, :20])
+    for other in (draws.uniform(keys, 2, 2, 50), draws.uniform(keys, 1, 3, 50)):
         assert not torch.equal(other, all_of_them)
-    assert not torch.equal(
-        reference.uniform(torch.tensor([1]), 0, 0, 9), reference.uniform(torch.tensor([1 + 2**32]), 0, 0, 9)
-    )
+    assert not torch.equal(draws.uniform(torch.tensor([1]), 0, 0, 9), draws.uniform(torch.tensor([1 + 2**32]), 0, 0, 9))
 
 
 def test_draws_are_uniform_and_uncorrelated():
     n = 20000
-    u = reference.uniform(torch.arange(64), 0, 0, n)
+    u = draws.uniform(torch.arange(64), 0, 0, n)
     assert u.min() >= 0 and u.max() < 1
     counts = torch.histc(u, 256, 0, 1)
     expected = u.numel() / 256
     chi2 = float(((counts - expected) ** 2 / expected).sum())
     assert 150 < chi2 < 380  # 255 degrees of freedom: mean 255, sd 22.6
-    c = torch.corrcoef(
-        torch.cat([u, reference.uniform(torch.arange(8), 0, 1, n), reference.uniform(torch.arange(8), 1, 0, n)])
-    )
+    c = torch.corrcoef(torch.cat([u, draws.uniform(torch.arange(8), 0, 1, n), draws.uniform(torch.arange(8), 1, 0, n)]))
     off = c - torch.diag(torch.diag(c))
     assert float(off.abs().max()) < 5.5 / math.sqrt(n)  # neighbouring keys, streams and seeds
     lag = ((u[:, 1:] - 0.5) * (u[:, :-1] - 0.5)).mean() * 12
     assert abs(float(lag)) < 5 / math.sqrt(u.numel())
-    z = reference.normal(torch.arange(64), 0, 0, n)
+    z = draws.normal(torch.arange(64), 0, 0, n)
     assert abs(float(z.mean())) < 5 / math.sqrt(z.numel()) and abs(float(z.std()) - 1) < 0.005

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 
 import zsr_kernels
-from zsr.attacks.engine import Schedule, Seen, State
+from zsr.attacks.schedule import Schedule, Seen, State
 from zsr.attacks.threat import Threat
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 from zsr.attacks.apgd import AdaptiveSteps
 from zsr.attacks.apgd_l1 import SparseSteps
 from zsr.attacks.base import Attack
-from zsr.attacks.engine import Round, Schedule
 from zsr.attacks.objectives import CrossEntropy, Objective
+from zsr.attacks.schedule import Round, Schedule
 from zsr.attacks.threat import Threat
 
 

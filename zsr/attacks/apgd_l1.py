@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zsr.attacks.engine import Schedule, Seen, State
+from zsr.attacks.schedule import Schedule, Seen, State
 from zsr.attacks.threat import Threat
-from zsr_kernels import reference
+from zsr_kernels import draws, reference
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SparseSteps(Schedule):
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
         x0 = reference.pixels(state["x0"])
         n = x0[0].numel()
-        z = reference.normal(state["key"], seed, stream, n).view(x0.shape)
+        z = draws.normal(state["key"], seed, stream, n).view(x0.shape)
         x = reference.l1_project(x0 + z, x0, 3.0 * threat.eps)
         rows, device = len(x), x.device
         entries = _count(x - x0)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from zsr.attacks.apgd_ce import APGDCE
 from zsr.attacks.apgd_dlr import APGDDLR
 from zsr.attacks.base import Attack
-from zsr.attacks.engine import Round
+from zsr.attacks.schedule import Round
 from zsr.attacks.threat import Threat
 
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from zsr.attacks.base import Attack
-from zsr.attacks.engine import Engine, Ledger
+from zsr.attacks.engine import Engine
+from zsr.attacks.ledger import Ledger
 from zsr.attacks.victim import Passes, Victim
 from zsr.errors import ZsrError
 
@@ -47,7 +48,7 @@ class AutoAttackReference(Attack):
         if self.only:
             theirs.attacks_to_run = self.only.replace(" ", "").split(",")
         notes = _fit(theirs, classes, name)
-        x, y = engine._pixels(ledger.x[standing]), ledger.y[standing].to(device)
+        x, y = engine.pixels(ledger.x[standing]), ledger.y[standing].to(device)
         x_adv = _quietly(theirs, x, y, engine.batch_size)
         for part in torch.arange(len(standing)).split(engine.batch_size):
             examples = engine.threat.project(x_adv[part], x[part])

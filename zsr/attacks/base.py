@@ -7,7 +7,9 @@ An attack is one file with one dataclass derived from `Attack`; its fields, all 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsr.attacks.engine import Engine, Ledger, Round
+from zsr.attacks.engine import Engine
+from zsr.attacks.ledger import Ledger
+from zsr.attacks.schedule import Round
 from zsr.attacks.threat import Threat
 
 

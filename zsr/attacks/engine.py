@@ -7,95 +7,25 @@ part of AutoAttack. Inside it every slot of the batch holds one image with its o
 
 An image that has made its last step leaves too; its last iterate is scored in float32 in the final batches, so no
 backward is ever wasted on it. The network sees a full batch until the queue is empty; then the batch shrinks:
-`shapes="exact"` to what is left (CPU), `"bucket"` to powers of two (GPU: few shapes to compile or capture), `"fixed"`
-never (bit-equal verdicts whatever the company, at the price of idle slots). The host waits once per pass, for one small
+as `Judge` says. The host waits once per pass, for one small
 tensor that says who is fooled: refilling needs it. With `verdict="last"` nobody leaves early and the host never waits.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from zsr.attacks.objectives import Objective, margins
+from zsr.attacks.ledger import Judge, Ledger
+from zsr.attacks.schedule import Round, Seen, State
 from zsr.attacks.threat import Threat
-from zsr.attacks.victim import Victim, _not_finite
+from zsr.attacks.victim import Victim, not_finite
 from zsr.errors import ZsrError, unknown
-from zsr_kernels import reference
-
-SHAPES = ("auto", "exact", "bucket", "fixed")
-State = dict[str, Tensor]
 
 
-class Schedule:
-    """How one image moves. A subclass holds settings only; what changes lies in the state, one row per image."""
-
-    steps: int  # gradient steps per image: the number of `advance` calls it lives through
-    needs_gradient: bool = True
-    scale_free: bool = True  # only the direction of an image's gradient matters, not its length
-
-    def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
-        """The first iterate: given x0, y, key (and the objective's aux), return at least `x` and `net`."""
-        raise NotImplementedError
-
-    def advance(self, threat: Threat, state: State, seen: "Seen") -> None:
-        """Put the next iterates into `x` and `net`, given what the network said at the current ones."""
-        raise NotImplementedError
-
-    def suspects(self, threat: Threat, state: State, wrong: Tensor) -> Tensor:
-        """Which misclassified iterates are worth a verdict, [B]: all, unless iterates may lie outside the ball."""
-        return wrong
-
-    def last(self, threat: Threat, state: State, rows: Tensor) -> Tensor:
-        """The examples that are scored when the images in these rows have used up their steps."""
-        return state["x"].index_select(0, rows)
-
-
-class Seen(NamedTuple):
-    """What one pass brought to light, row by row, and how many steps each row has made (host side, -1 if idle)."""
-
-    loss: Tensor  # [B], or [B, K] for a vector objective
-    grad: Tensor | None  # with respect to the network's input: [B, C, H, W], or [B, K, C, H, W]
-    logits: Tensor  # [B, C]
-    age: list[int]
-
-
-@dataclass(frozen=True)
-class Round:
-    """One run over images: what moves them, what they climb, under which name, from which stream of random numbers."""
-
-    attack: str
-    schedule: Schedule
-    objective: Objective
-    stream: int = 0
-    eot: int = 1
-
-
-@dataclass
-class Ledger:
-    """What is known about every image, on the device of the images given; written by the engine alone."""
-
-    x: Tensor  # [N, C, H, W], float32 or uint8, as given
-    y: Tensor  # [N]
-    keys: Tensor  # [N] int64
-    clean: Tensor  # [N] prediction
-    clean_margin: Tensor
-    clean_logits: Tensor  # [N, C]
-    robust: Tensor
-    prediction: Tensor
-    margin: Tensor
-    step: Tensor
-    distance: Tensor
-    x_adv: Tensor | None
-    felled_by: list[str]
-    spent: Tensor = field(default=None)  # iterates evaluated so far, all rounds
-
-
-class Engine:
-    """Runs rounds for one victim and one threat; holds no state between rounds but the ledger's."""
+class Engine(Judge):
+    """A judge with a loop: runs rounds for one victim and one threat; between rounds all is in the ledger."""
 
     def __init__(
         self,
@@ -107,73 +37,20 @@ class Engine:
         verdict: str = "any",
         shapes: str = "auto",
     ):
-        if batch_size < 1:
-            raise ZsrError(f"attack: batch_size={batch_size} must be at least 1")
+        super().__init__(victim, threat, batch_size=batch_size, shapes=shapes)
         if verdict not in ("any", "last"):
             raise unknown("verdict", verdict, ("any", "last"), "attack")
-        if shapes not in SHAPES:
-            raise unknown("shapes", shapes, SHAPES, "attack")
-        self.victim, self.threat, self.seed, self.batch_size = victim, threat, seed, batch_size
-        self.verdict = verdict
-        self.shapes = shapes if shapes != "auto" else ("bucket" if victim.device.type == "cuda" else "exact")
-        self.needed = 0  # passes that an image under attack needed: the floor of what was spent
-
-    # -- clean pass ---------------------------------------------------------------------------------------------------
-
-    def open(self, x: Tensor, y: Tensor, keys: Tensor, keep_images: bool = True) -> Ledger:
-        """The clean forward of every image: predictions, margins, and the logits from which targets are taken."""
-        n, home = len(x), x.device
-        clean = torch.empty(n, dtype=torch.int64, device=home)
-        margin = torch.empty(n, dtype=torch.float32, device=home)
-        rows = []
-        for start in range(0, n, self.batch_size):
-            part = slice(start, start + self.batch_size)
-            labels = y[part].to(self.victim.device)
-            prediction, gap, logits = self._judge(self._pixels(x[part]), labels)
-            self.needed += len(labels)
-            clean[part], margin[part] = prediction.to(home), gap.to(home)
-            rows.append(logits.to(home))
-        robust = clean == y
-        adversarial = reference.pixels(x).clone() if keep_images else None
-        return Ledger(
-            x, y, keys, clean, margin, torch.cat(rows) if rows else torch.empty(0, 2, device=home),
-            robust, clean.clone(), margin.clone(), torch.where(robust, -1, 0), torch.zeros(n, device=home),
-            adversarial, [""] * n, torch.zeros(n, dtype=torch.int64, device=home),
-        )  # fmt: skip
-
-    def _pixels(self, x: Tensor) -> Tensor:
-        return reference.pixels(x.to(self.victim.device))
-
-    def _judge(self, x: Tensor, y: Tensor, eot: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-        """Prediction, margin, logits in float32, at a batch shape that the shape policy allows."""
-        n = len(x)
-        pad = self._shape(n) - n
-        if pad:
-            x, y = torch.cat([x, x[:1].expand(pad, *x.shape[1:])]), torch.cat([y, y[:1].expand(pad)])
-        prediction, margin, logits = self.victim.judge(x, y)
-        for _ in range(eot - 1):
-            logits = logits + self.victim.exact(x)
-        if eot > 1:
-            logits = logits / eot
-            prediction, margin = logits.argmax(1), margins(logits, y)
-        return prediction[:n], margin[:n], logits[:n]
-
-    def _shape(self, n: int) -> int:
-        """The batch shape for n images under the shape policy."""
-        if self.shapes == "exact" or n >= self.batch_size:
-            return n
-        if self.shapes == "fixed":
-            return self.batch_size
-        return min(self.batch_size, 1 << max(n - 1, 0).bit_length())
-
-    # -- one round ----------------------------------------------------------------------------------------------------
+        self.seed, self.verdict = seed, verdict
 
     def run(self, ledger: Ledger, this: Round) -> None:
         """Attack every image that still stands, and write down who fell."""
+        if this.schedule.steps < 1:
+            raise ZsrError(f"attack '{this.attack}': it needs at least one step, has {this.schedule.steps}")
         queue = deque(torch.nonzero(ledger.robust).flatten().tolist())
         if not queue:
             return
-        width = min(self.batch_size, self._shape(len(queue)))
+        self._finite = torch.ones((), dtype=torch.bool, device=self.victim.device)
+        width = min(self.batch_size, self.shape(len(queue)))
         state: State = {}
         image: list[int] = []  # the image in each slot, -1 if idle
         age: list[int] = []  # gradient steps it has made
@@ -197,6 +74,8 @@ class Engine:
             while len(waiting) >= self.batch_size:
                 self._settle(ledger, this, waiting[: self.batch_size])
                 del waiting[: self.batch_size]
+        if not bool(self._finite):
+            raise not_finite("logits or gradients")
         if waiting:
             self._settle(ledger, this, waiting)
 
@@ -221,7 +100,7 @@ class Engine:
                 where = torch.tensor(slots, device=self.victim.device)
                 state = {k: v.index_copy(0, where, rows[k]) for k, v in state.items()}
         live = [slot for slot, i in enumerate(image) if i >= 0]
-        target = self._shape(len(live))
+        target = self.shape(len(live))
         if live and target < len(image):
             keep = live + [live[0]] * (target - len(live))
             where = torch.tensor(keep, device=self.victim.device)
@@ -247,14 +126,16 @@ class Engine:
         logits, loss, grad = self._evaluate(this, state)
         fallen: set[int] = set()
         live = [slot for slot, i in enumerate(image) if i >= 0]
-        if self.verdict == "any":
+        finite = torch.isfinite(loss.flatten(1).sum(1)) if loss.ndim > 1 else torch.isfinite(loss)
+        if grad is not None:  # a NaN gradient has sign 0: unseen, the image would stand because it was never attacked
+            finite = finite & torch.isfinite(grad.flatten(1).sum(1, dtype=torch.float32))
+        if self.verdict == "last":
+            self._finite &= finite.all()  # looked at when the round ends: no wait
+        else:
             wrong = this.schedule.suspects(self.threat, state, logits.argmax(1) != state["y"])
-            finite = torch.isfinite(loss.flatten(1).sum(1)) if loss.ndim > 1 else torch.isfinite(loss)
-            if grad is not None:
-                finite = finite & torch.isfinite(grad.flatten(1).sum(1, dtype=torch.float32))
             flags = torch.stack([wrong, finite]).tolist()  # the one wait of this pass
             if not all(flags[1][slot] for slot in live):
-                raise _not_finite("logits or gradients")
+                raise not_finite("logits or gradients")
             suspects = [slot for slot in live if flags[0][slot]]
             if suspects:
                 steps = {slot: age[slot] + 1 for slot in suspects}
@@ -291,8 +172,6 @@ class Engine:
             total = tuple(a / this.eot for a in total)
         return total[0], total[1], total[2] if len(total) > 2 else None
 
-    # -- verdicts -----------------------------------------------------------------------------------------------------
-
     def _confirm(self, ledger, this, x: Tensor, image: list[int], slots: list[int], steps: dict[int, int]) -> set[int]:
         """Score the suspects again in float32; those that are wrong there too have fallen."""
         where = torch.tensor(slots, device=x.device)
@@ -307,41 +186,3 @@ class Engine:
         x = torch.stack([last for _, last in waiting])
         steps = [this.schedule.steps + 1] * len(images)
         self.score(ledger, this.attack, images, x, steps, final=True, eot=this.eot)
-
-    def score(
-        self,
-        ledger: Ledger,
-        attack: str,
-        images: list[int],
-        x: Tensor,
-        steps: list[int],
-        *,
-        final: bool = False,
-        eot: int = 1,
-    ) -> list[bool]:
-        """Judge `x`; write down falls, and for a standing image (final) the example that came closest to felling it."""
-        home = ledger.x.device
-        at = torch.tensor(images, device=home)
-        x0, y = ledger.x[at].to(x.device), ledger.y[at].to(x.device)
-        prediction, margin, _ = self._judge(x, y, eot)
-        self.needed += len(images) * eot
-        if not bool(self.threat.contains(x, x0).all()):
-            raise AssertionError(f"{attack}: an example lies outside the ball or the box; this is a bug")
-        distance = self.threat.distance(x, x0)
-        fell = (prediction != y).to(home)
-        better = fell | (torch.as_tensor(final) & (margin.to(home) < ledger.margin[at]))
-        count = torch.tensor(steps, device=home) + ledger.spent[at]
-        if final:
-            ledger.spent[at] = count
-        write = at[better]
-        ledger.prediction[write] = prediction.to(home)[better]
-        ledger.margin[write] = margin.to(home)[better]
-        ledger.distance[write] = distance.to(home)[better]
-        if ledger.x_adv is not None:
-            ledger.x_adv[write] = x.to(home)[better]
-        down = at[fell]
-        ledger.robust[down] = False
-        ledger.step[down] = count[fell]
-        for i in down.tolist():
-            ledger.felled_by[i] = attack
-        return fell.tolist()

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from zsr.attacks.base import Attack
-from zsr.attacks.engine import Round, Schedule, Seen, State
 from zsr.attacks.hyperplane import project_onto_hyperplane
 from zsr.attacks.objectives import Aux, Objective
+from zsr.attacks.schedule import Round, Schedule, Seen, State
 from zsr.attacks.threat import Threat
 from zsr_kernels import reference
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch
 
 from zsr.attacks.base import Attack
-from zsr.attacks.engine import Round, Schedule, Seen, State
 from zsr.attacks.objectives import CrossEntropy, Objective
+from zsr.attacks.schedule import Round, Schedule, Seen, State
 from zsr.attacks.threat import Threat, length
 from zsr_kernels import reference
 

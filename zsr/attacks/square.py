@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from zsr.attacks.base import Attack
-from zsr.attacks.engine import Round, Schedule, Seen, State
 from zsr.attacks.objectives import Objective, margins
+from zsr.attacks.schedule import Round, Schedule, Seen, State
 from zsr.attacks.square_patches import PatchSteps, sides
 from zsr.attacks.threat import Threat
-from zsr_kernels import reference
+from zsr_kernels import draws, reference
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class SquareSteps(Schedule):
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
         x0 = reference.pixels(state["x0"])
         b, c, _, w = x0.shape
-        first, second = reference.stream_keys(state["key"], seed, stream)
-        stripes = reference.draw(first, second, torch.arange(c * w, dtype=torch.int32, device=x0.device))
+        first, second = draws.stream_keys(state["key"], seed, stream)
+        stripes = draws.draw(first, second, torch.arange(c * w, dtype=torch.int32, device=x0.device))
         signs = torch.where(stripes < 0.5, threat.eps, -threat.eps).view(b, c, 1, w)
         x = (x0 + signs).clamp(0.0, 1.0)
         return {
@@ -60,7 +60,7 @@ class SquareSteps(Schedule):
         device, count = s["x"].device, c + 2
         age = torch.tensor(seen.age, dtype=torch.int32, device=device)[:, None]
         position = age * count + torch.arange(c * w, c * w + count, dtype=torch.int32, device=device)
-        u = reference.draw(s["first"], s["second"], position)  # row, column, a sign per channel
+        u = draws.draw(s["first"], s["second"], position)  # row, column, a sign per channel
         patch = self._patch(u, seen.age, h, w)[:, None].expand(-1, c, -1)
         signs = torch.where(u[:, 2:] < 0.5, threat.eps, -threat.eps)[:, :, None]
         painted = (reference.pixels(s["x0"].flatten(2).gather(2, patch)) + signs).clamp(0.0, 1.0)

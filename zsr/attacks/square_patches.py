@@ -13,9 +13,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from zsr.attacks.engine import Schedule, Seen, State
+from zsr.attacks.schedule import Schedule, Seen, State
 from zsr.attacks.threat import Threat
-from zsr_kernels import reference
+from zsr_kernels import draws, reference
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # the covered share halves after these queries of 10000
 
@@ -75,10 +75,10 @@ class PatchSteps(Schedule):
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
         x0 = reference.pixels(state["x0"])
         b, c, h, w = x0.shape
-        first, second = reference.stream_keys(state["key"], seed, stream)
+        first, second = draws.stream_keys(state["key"], seed, stream)
         tile = max(min(h, w) // 5, 1)
         rows, columns = h // tile, w // tile
-        u = reference.draw(first, second, torch.arange(rows * columns * (c + 1), dtype=torch.int32, device=x0.device))
+        u = draws.draw(first, second, torch.arange(rows * columns * (c + 1), dtype=torch.int32, device=x0.device))
         u = u.view(b, rows, columns, c + 1)
         eta = pattern(tile, threat.norm).to(x0.device)
         turned = torch.where((u[..., 0] < 0.5)[..., None, None], eta, eta.T)  # [B, rows, columns, tile, tile]
@@ -116,7 +116,7 @@ class PatchSteps(Schedule):
         count = c + 5
         origin = (h * w) * (c + 1)  # beyond the start's numbers
         position = torch.tensor(age, dtype=torch.int32, device=device)[:, None] * count + origin
-        u = reference.draw(s["first"], s["second"], position + torch.arange(count, dtype=torch.int32, device=device))
+        u = draws.draw(s["first"], s["second"], position + torch.arange(count, dtype=torch.int32, device=device))
         corners = [(u[:, k : k + 1] * (n - sizes + 1)).long() for k, n in enumerate((h, w, h, w))]
         into, out_of = (_window_mask(corners[2 * k], corners[2 * k + 1], sizes, h, w) for k in (0, 1))
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import torch
 
-from zsr.attacks.engine import Engine, Ledger
+from zsr.attacks.engine import Engine
+from zsr.attacks.ledger import Ledger
 from zsr.attacks.pgd import PGD
 from zsr.attacks.threat import Threat
 from zsr.attacks.victim import Victim

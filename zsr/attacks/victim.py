@@ -99,7 +99,7 @@ class Victim:
         """Prediction, margin and logits in float32, from a fresh forward."""
         logits = self.exact(x)
         if not bool(torch.isfinite(logits).all()):
-            raise _not_finite("logits")
+            raise not_finite("logits")
         if len(y) and int(y.max()) >= logits.shape[1]:
             raise ZsrError(f"attack: label {int(y.max())}, but the model has {logits.shape[1]} classes")
         return logits.argmax(1), margins(logits, y), logits
@@ -196,5 +196,5 @@ def _loud(loss: Tensor, logits: Tensor) -> Tensor:
         return (logits * at_logits).sum(1)
 
 
-def _not_finite(what: str) -> ZsrError:
+def not_finite(what: str) -> ZsrError:
     return ZsrError(f"attack: the model's {what} are NaN or infinite; check its weights, or attack in precision 'fp32'")

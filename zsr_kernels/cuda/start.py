@@ -5,13 +5,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zsr_kernels import reference
+from zsr_kernels import draws
 from zsr_kernels.cuda.common import BLOCK, clip_ball, grid, load_pixels, normalized, on, per_row, sizes
 
 
 @triton.jit
 def mix(h):
-    """`reference.mix32` on uint32."""
+    """`draws.mix32` on uint32."""
     h = h ^ (h >> 16)
     h = h * 0x7FEB352D
     h = h ^ (h >> 15)
@@ -56,7 +56,7 @@ def launch(
     if x0.numel() == 0:
         return out, net
     images, n, per_channel = sizes(x0)
-    first, second = reference.stream_keys(keys, seed, stream)
+    first, second = draws.stream_keys(keys, seed, stream)
     eps, eps_stride = per_row(eps, x0)
     fused = mean is not None
     with on(x0):
