@@ -1,5 +1,8 @@
 """Backbones: built by seed, loaded only into their own architecture, prompts of known words alone."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,21 @@ def test_every_prompt_of_the_drawn_sets_is_known():
             prompts = [t.replace("{}", name) for t in entry["templates"] for name in entry["classes"]]
             rows = words.tokenize(prompts, 12)
             assert len({tuple(row) for row in rows}) == len(prompts)
+
+
+def test_open_clip_imported_lightly_is_open_clip(tmp_path):
+    """The same class, without torch's compiler; and what is imported later works as if nothing had been done."""
+    code = (
+        "import sys\n"
+        "from zsr.models.light import clip_class\n"
+        "light = clip_class()\n"
+        "assert not {'torch._dynamo', 'timm', 'torchvision', 'open_clip'} & set(sys.modules), 'too much was imported'\n"
+        "import open_clip, timm, torchvision\n"
+        "from torchvision.ops import FrozenBatchNorm2d, nms\n"
+        "assert open_clip.CLIP is light and clip_class() is light\n"
+        "assert open_clip.create_model and torchvision.models.resnet18 and timm.create_model\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ARCHS.parents[2])}
+    )
+    assert done.returncode == 0

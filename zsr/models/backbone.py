@@ -1,6 +1,6 @@
 """A CLIP model of open_clip and what the project must know of it: pixel statistics, temperature, tokenizer.
 
-open_clip is imported when a model is built, not before: it takes two seconds beyond torch.
+open_clip is imported when a model is built, not before, and without what its towers do not need (zsr/models/light.py).
 """
 
 import math
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zsr.errors import ZsrError, unknown
 from zsr.models import words
+from zsr.models.light import clip_class
 from zsr.store import REPAIR, check_digest
 
 if TYPE_CHECKING:
@@ -61,12 +62,10 @@ class Backbone:
 
 def build(arch: dict, seed: int = 0) -> Backbone:
     """A model with fresh weights, a function of (arch, seed); the global random state is left as it was."""
-    from open_clip.model import CLIP
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            clip = CLIP(
+            clip = clip_class()(
                 arch["embed_dim"],
                 dict(arch["vision_cfg"]),
                 dict(arch["text_cfg"]),
