@@ -21,9 +21,9 @@ TRANSFORM = "native"  # the only transform so far: the image as its reader gives
 SCRIPTS = "workflow/scripts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
-    """One node of the DAG."""
+    """One node of the DAG; the plan makes each once, so it is equal to itself alone."""
 
     rule: str
     wildcards: dict[str, str]
