@@ -20,9 +20,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from zsr import layout, provenance, store
+from zsr.cost import process_start
 from zsr.errors import ZsrError
 
-START = time.time()  # the interpreter's own start is 20 ms earlier
+START = process_start()
 
 
 class Job:
