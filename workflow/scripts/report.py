@@ -41,10 +41,11 @@ def sheet(plan: gather.Plan, dataset: str) -> dict:
     images, labels = arrays.read(plan.results / source.outputs["images"], record)
     chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[:40])
     about = plan.config["datasets"][dataset]
+    size = f"{len(about['classes']) or 'no'} classes, {len(labels)} images"
+    said = [about["about"], size, about["source"], about["licence"]]
     return {
         "name": dataset,
-        "caption": f"{about['about']} {len(about['classes']) or 'no'} classes, {len(labels)} images. "
-        f"{about['source']} {about['licence']}".strip(),
+        "caption": "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip(),
         "png": contact_sheet(images[chosen]),
     }
 
