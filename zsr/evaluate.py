@@ -54,9 +54,7 @@ def evaluate(
     model = Normalized(net, mean, std).to(spec["device"]).eval()
     verdicts = attack(
         model,
-        torch.from_numpy(
-            np.ascontiguousarray(images[index])
-        ),  # uint8 on the CPU: slots move to the device as they fill
+        torch.from_numpy(np.ascontiguousarray(images[index])),  # uint8 on the CPU: slots move over as they fill
         torch.from_numpy(labels[index]),
         spec["attack"],
         norm=spec["norm"],

@@ -86,9 +86,5 @@ def about(plan: Plan, entry: dict, dataset: str) -> dict:
 
 def words(names: Iterable[str]) -> set[str]:
     """The words of class names, as far as two label sets can share one."""
-    return {word for name in names for word in name.lower().replace("-", " ").replace("_", " ").split()} - {
-        "a",
-        "an",
-        "the",
-        "of",
-    }
+    said = {word for name in names for word in name.lower().replace("-", " ").replace("_", " ").split()}
+    return said - {"a", "an", "the", "of"}
