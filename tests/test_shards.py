@@ -1,0 +1,72 @@
+"""A cell in shards: the rows of a cell in one piece, bit for bit, and the summary too."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from zsr import config, evaluate
+from zsr.errors import ZsrError
+from zsr.merge import merged_rows
+from zsr.plan import Plan
+
+
+def test_the_parts_are_all_images_in_order():
+    index = np.arange(100, 147)
+    for count in (2, 3, 47):
+        parts = [evaluate.shard_of(index, i, count) for i in range(count)]
+        assert np.array_equal(np.concatenate(parts), index)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_rows_do_not_depend_on_the_number_of_shards(copy):
+    """Two and three shards against one evaluation, through Snakemake. The unsharded cells of the same config are
+    not made again."""
+    raw = copy.config
+    short = {
+        **raw["protocols"][0],
+        "datasets": ["drawn-colour"],
+        "attacks": raw["protocols"][0]["attacks"][:1],
+        "eps": ["4/255"],
+    }
+    raw["protocols"] += [{**short, "name": "two", "shards": 2}, {**short, "name": "three", "shards": 3}]
+    raw["models"] = [model for model in raw["models"] if model["name"] != "ce"]
+    copy.configure(raw)
+    plan = Plan(raw)
+    cells = [cell for cell in plan.cells if cell.wildcards["protocol"] != "mini"]
+    assert {cell.rule for cell in cells} == {"merge"}
+    said = copy.snakemake(*[f"results/{cell.record}" for cell in cells])
+    assert "rule evaluate:" not in said and "rule finetune:" not in said
+    for cell in cells:
+        path = copy.path("results") / cell.record
+        record = json.loads(path.read_text())
+        rows = pq.read_table(path.with_suffix(".parquet")).to_pydict()
+        one = copy.path("results") / cell.record.replace(f"eval/{cell.wildcards['protocol']}/", "eval/mini/")
+        alone = pq.read_table(one.with_suffix(".parquet")).to_pydict()
+        whole = json.loads(one.read_text())
+        assert rows["index"] == alone["index"] and rows["label"] == alone["label"] and rows["clean"] == alone["clean"]
+        agree = np.mean(np.array(rows["robust"]) == np.array(alone["robust"]))
+        assert agree >= 0.95  # another batch shape sums in another order
+        assert set(whole) - {"shard_seconds"} <= set(record)
+        assert record["n"] == len(rows["index"]) == 48 and record["robust_correct"] == sum(rows["robust"])
+        if cell.wildcards["protocol"] == "two":
+            twin = cell.record.replace("eval/two/", "eval/three/")
+            other = (copy.path("results") / twin).with_suffix(".parquet")
+            assert other.read_bytes() == path.with_suffix(".parquet").read_bytes()  # fixed shapes: bit for bit
+
+
+def test_shards_that_overlap_are_refused(finished):
+    plan = Plan(finished.config)
+    table = pq.read_table((finished.path("results") / plan.cells[0].record).with_suffix(".parquet"))
+    halves = [table.slice(0, 20), table.slice(20)]
+    merged = merged_rows(halves)
+    assert all(list(merged[name]) == table.column(name).to_pylist() for name in table.column_names)
+    with pytest.raises(ZsrError, match="overlap or are out of order"):
+        merged_rows([table.slice(0, 21), table.slice(20)])
+
+
+def test_more_shards_than_images(mini):
+    mini["protocols"][0]["shards"] = 49
+    with pytest.raises(ZsrError, match="49 shards of 48 images; ask for fewer"):
+        config.complete(mini)

@@ -1,0 +1,126 @@
+"""Encoded pictures to the memory-mapped array: decoded side by side, written in place, resumed, the same bytes always.
+
+Pillow lets other threads run while it decodes and resamples, so threads are enough, and each row has its place in the
+array: neither the number of workers nor the order of the archive changes a byte. Memory is bounded by the pictures in
+flight. The disk is taken before the first picture: a full one is an error at the start and not a bus error at the end.
+"""
+
+import errno
+import os
+import shutil
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from zsr.arrays import reserve
+from zsr.data.image import picture, planes
+from zsr.data.pictures import Item, Pictures
+from zsr.data.transforms import Transform
+from zsr.errors import ZsrError
+from zsr.progress import Progress
+
+IN_FLIGHT = 8  # pictures per worker
+SAVE = 30.0  # seconds between notes of what is done
+
+
+def fill(pictures: Pictures, transform: Transform, target: Path, key: str, workers: int, save: float = SAVE) -> dict:
+    """Decode every picture into `target`; `key` names the work, so that another's half is never continued."""
+    count = len(pictures.labels)
+    side = transform.side
+    shape = (3, side, side) if side else _first_shape(pictures, transform)
+    note = target.with_name(f".{target.name}.{key}.done.npy")
+    array, done = _resume(target, note, (count, *shape))
+    progress = Progress("decoding", count, int(done.sum()))
+    last = time.monotonic()
+    pending: deque[tuple[Item, Future]] = deque()
+
+    def work(item: Item) -> None:
+        image = planes(transform(picture(item.content, item.name)))
+        if image.shape != shape:
+            raise ZsrError(
+                f"{item.name}: {image.shape[2]}×{image.shape[1]}, others are {shape[2]}×{shape[1]}; "
+                "write transform: 224 or another that resizes"
+            )
+        array[item.row] = image
+
+    def settle() -> None:
+        item, future = pending.popleft()
+        future.result()
+        done[item.row] = True
+        progress.step()
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in pictures.fetch(np.flatnonzero(~done)):
+                pending.append((item, pool.submit(work, item)))
+                if len(pending) >= IN_FLIGHT * workers:
+                    settle()
+                if time.monotonic() - last > save:
+                    last = _note(array, done, note)
+            while pending:
+                settle()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            _note(array, done, note)
+            raise
+    if not done.all():
+        raise ZsrError(f"{int((~done).sum())} of {count} pictures are not in the archive that lists them")
+    array.flush()
+    note.unlink(missing_ok=True)
+    return {"shape": list(shape), "resumed": int(progress.first)}
+
+
+def _first_shape(pictures: Pictures, transform: Transform) -> tuple[int, ...]:
+    for item in pictures.fetch(np.arange(min(1, len(pictures.labels)))):
+        return planes(transform(picture(item.content, item.name))).shape
+    raise ZsrError("the split holds no picture")
+
+
+def _resume(target: Path, note: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The array as an earlier run left it, or a new one; what other runs left behind is removed."""
+    for other in target.parent.glob(f".{target.name}.*.done.npy"):
+        if other != note:
+            other.unlink()
+    if note.is_file() and target.is_file():
+        try:
+            array, done = np.load(target, "r+", allow_pickle=False), np.load(note, allow_pickle=False)
+            if array.shape == shape and array.dtype == np.uint8 and done.shape == shape[:1]:
+                return array, done
+        except ValueError:
+            note.unlink()  # neither is believed: from the start
+    return new_array(target, shape), np.zeros(shape[0], bool)
+
+
+def new_array(target: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A new array on disk whose space is taken."""
+    size = int(np.prod(shape, dtype=np.int64)) + 128
+    target.unlink(missing_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if size > free:
+        raise ZsrError(f"{target.parent}: {gigabytes(size)} are needed and {gigabytes(free)} are free; make room first")
+    try:
+        array = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
+        reserve(target)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise ZsrError(f"{target.parent}: no room for {gigabytes(size)} ({error.strerror}); make room") from error
+        raise
+    return array
+
+
+def gigabytes(size: int) -> str:
+    """For people: `1.2 GB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _note(array: np.ndarray, done: np.ndarray, note: Path) -> float:
+    array.flush()
+    part = note.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, done)
+    os.replace(part, note)
+    return time.monotonic()

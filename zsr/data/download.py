@@ -1,0 +1,82 @@
+"""Fetch a file: resumed where it stopped, from the first mirror that answers, believed once it is checked."""
+
+import errno
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+
+from zsr.errors import ZsrError
+from zsr.progress import Progress
+
+CHUNK = 1 << 20
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)  # not the network
+TRIES = 3
+WAIT = float(os.environ.get("ZSR_RETRY_SECONDS", "2"))
+
+
+def fetch(urls: list[str], place: Path, size: int | None, check: Callable[[Path], object]) -> None:
+    """Download to `<name>.part`, check, rename. A file with a wrong checksum is kept as `<name>.bad`."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.part")
+    failures = []
+    for url in urls:
+        for attempt in range(TRIES):
+            try:
+                _get(url, part, size)
+            except (OSError, HTTPException) as error:
+                if getattr(error, "errno", None) in DISK:
+                    raise ZsrError(f"{part}: {os.strerror(error.errno)}; free space or mend the permissions") from error
+                failures.append(f"{url}: {error}")
+                if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+                    break  # this mirror does not have it
+                time.sleep(WAIT * attempt)
+                continue
+            try:
+                check(part)
+            except ZsrError as error:
+                bad = place.with_name(f"{place.name}.bad")
+                os.replace(part, bad)
+                failures.append(f"{url}: {str(error).replace(str(part), str(bad))}")
+                break
+            finally:
+                note = place.with_name(f".{part.name}.checked.json")
+                note.unlink(missing_ok=True)
+            os.replace(part, place)
+            return
+    raise ZsrError(f"{place}: could not be downloaded ({'; '.join(dict.fromkeys(failures))})")
+
+
+def _get(url: str, part: Path, size: int | None) -> None:
+    """One request, for the bytes that are still missing."""
+    have = part.stat().st_size if part.exists() else 0
+    if size and have == size:
+        return
+    if size and have > size:
+        part.unlink()
+        have = 0
+    request = urllib.request.Request(url, headers={"User-Agent": "zsr"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # the server has no more than we have: all of it, if the size is unknown
+            return
+        raise
+    with answer:
+        resumed = answer.status == 206
+        length = int(answer.headers.get("Content-Length") or 0)
+        total = length + (have if resumed else 0)
+        progress = Progress(f"downloading {part.name.removesuffix('.part')}", total, have if resumed else 0)
+        with part.open("ab" if resumed else "wb") as file:
+            got = 0
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                got += len(chunk)
+                progress.step(len(chunk))
+    if length and got < length:
+        raise OSError(f"the connection ended after {got} of {length} bytes")

@@ -1,0 +1,109 @@
+"""What a reader of files gives: the labels of a split, and its pictures, still encoded, in the order of the archive."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from zsr.data.readers.base import Reader
+from zsr.data.sources import Sources
+from zsr.data.trees import Tree
+from zsr.errors import ZsrError
+
+
+class Item(NamedTuple):
+    """One picture: its place in the split, its name for people, and its bytes (or pixels [H, W, 3])."""
+
+    row: int
+    name: str
+    content: bytes | np.ndarray
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A split: labels by row, and a way to get the pictures of some rows, in any order."""
+
+    labels: np.ndarray  # [n] int64
+    fetch: Callable[[np.ndarray], Iterator[Item]]  # rows, ascending -> those items
+
+    def within(self, first: int, last: int) -> "Pictures":
+        """Only the classes first … last − 1, renamed to begin with 0: one half of base-to-new."""
+        kept = np.flatnonzero((self.labels >= first) & (self.labels < last))
+
+        def fetch(rows: np.ndarray) -> Iterator[Item]:
+            place = {int(kept[row]): int(row) for row in rows}
+            for item in self.fetch(kept[rows]):
+                yield item._replace(row=place[item.row])
+
+        return Pictures(self.labels[kept] - first, fetch)
+
+
+@dataclass(frozen=True)
+class FileReader(Reader):
+    """Base of readers whose images lie in files: `open` instead of `read`."""
+
+    from_files: ClassVar[bool] = True
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        """The pictures of a split."""
+        raise TypeError(f"{type(self).__name__} opens nothing")
+
+    def prepare(self, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
+        from zsr.data.prepare import from_files
+
+        return from_files(self, spec, images, labels, key), None
+
+
+class Entry(NamedTuple):
+    """One line of a listing."""
+
+    tree: Tree
+    name: str
+    label: int
+
+
+def from_trees(entries: Iterable[Entry]) -> Pictures:
+    """Pictures that lie as files in archives or folders."""
+    entries = list(entries)
+
+    def fetch(rows: np.ndarray) -> Iterator[Item]:
+        wanted: dict[Tree, dict[str, list[int]]] = {}
+        for row in rows:
+            entry = entries[row]
+            wanted.setdefault(entry.tree, {}).setdefault(entry.name, []).append(int(row))
+        for tree, names in wanted.items():
+            for name, content in tree.stream(list(names)):
+                for row in names[name]:
+                    yield Item(row, f"{tree.path}: {name}", content)
+
+    return Pictures(np.array([entry.label for entry in entries], np.int64), fetch)
+
+
+def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Pictures:
+    """Pictures that lie decoded in an array [n, H, W, 3]."""
+
+    def fetch(rows: np.ndarray) -> Iterator[Item]:
+        for row in rows:
+            yield Item(int(row), f"{name} [{row}]", np.ascontiguousarray(images[row]))
+
+    return Pictures(np.asarray(labels, np.int64), fetch)
+
+
+def check_labels(pictures: Pictures, classes: int, where: str) -> None:
+    """Labels must have names."""
+    wrong = np.flatnonzero((pictures.labels < 0) | (pictures.labels >= classes))
+    if len(wrong):
+        raise ZsrError(
+            f"{where}: the label of image {wrong[0]} is {pictures.labels[wrong[0]]}, but there are {classes} classes; "
+            "correct `classes` of the dataset's definition"
+        )
+
+
+def split_of(split: str, known: Iterable[str], reader: str) -> str:
+    """A split that the reader knows."""
+    known = tuple(known)
+    if split not in known:
+        raise ZsrError(f"reader '{reader}' has no split '{split}'; it has {', '.join(known)}")
+    return split

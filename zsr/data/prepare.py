@@ -1,0 +1,41 @@
+"""One split that lies in files, from its archives to the prepared arrays."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from zsr.data.decode import fill
+from zsr.data.pack import pack
+from zsr.data.pictures import FileReader, check_labels
+from zsr.data.sources import Sources
+from zsr.data.transforms import parse
+from zsr.errors import ZsrError
+
+
+def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: str) -> dict:
+    """Open, check, decode (or pack); returns what the manifest says."""
+    source = spec["source"]
+    sources = Sources.of(source)
+    pictures = reader.open(spec["split"], sources)
+    where = f"{sources.folder} ({spec['split']})"
+    check_labels(pictures, source["classes"], where)
+    if source["half"]:
+        pictures = pictures.within(*source["half"])
+    count = len(pictures.labels)
+    if not count:
+        raise ZsrError(f"{where}: holds no picture of these classes")
+    if spec["count"] is not None and count != spec["count"]:
+        raise ZsrError(
+            f"{where}: holds {count} images, the dataset's definition promises {spec['count']}; correct its `splits`, "
+            "or get the archive again"
+        )
+    if spec["encoded"]:
+        facts = pack(pictures, images, labels)
+    else:
+        workers = int(os.environ.get("ZSR_WORKERS") or len(os.sched_getaffinity(0)))
+        facts = fill(pictures, parse(spec["transform"]), images, key, workers)
+        with labels.open("wb") as file:
+            np.save(file, pictures.labels, allow_pickle=False)
+    both = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}
+    return {"count": count, **facts, "labels": both, "files": dict(sorted(sources.used.items()))}

@@ -1,0 +1,64 @@
+"""CIFAR-10 and CIFAR-100, the Python archives. Their batches are pickles, and a pickle can run anything: not here."""
+
+import io
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+
+from zsr.data.pictures import FileReader, Pictures, from_arrays, split_of
+from zsr.data.sources import Sources
+from zsr.errors import ZsrError
+
+# what an array pickled by numpy 1 or 2 is made of; everything else in the batches is a str, int, list or dict
+ADMITTED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+BATCHES = {
+    "labels": {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]},
+    "fine_labels": {"train": ["train"], "test": ["test"]},
+}
+
+
+@dataclass(frozen=True)
+class Cifar(FileReader):
+    """`labels`: the key of the labels in a batch, which tells the two sets apart."""
+
+    archive: str = "cifar-10-python.tar.gz"
+    labels: str = "labels"
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        split_of(split, ("train", "test"), "cifar")
+        if self.labels not in BATCHES:
+            raise ZsrError(f"reader 'cifar': labels is one of {', '.join(BATCHES)}, not '{self.labels}'")
+        tree = sources.tree(self.archive)
+        wanted = BATCHES[self.labels][split]
+        names = {name.rsplit("/")[-1]: name for name in tree.names}
+        lacking = [batch for batch in wanted if batch not in names]
+        if lacking:
+            raise ZsrError(f"{tree.path}: holds no '{lacking[0]}'")
+        found = {name: restricted(content, name) for name, content in tree.stream([names[batch] for batch in wanted])}
+        batches = [found[names[batch]] for batch in wanted]
+        images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return from_arrays(images, np.concatenate([batch[self.labels] for batch in batches]), str(tree.path))
+
+
+class Restricted(pickle.Unpickler):
+    """Admits arrays and builtin values only."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in ADMITTED:
+            raise ZsrError(f"the pickle asks for {module}.{name}, which no CIFAR batch contains; it is not trusted")
+        return super().find_class(module, name)
+
+
+def restricted(content: bytes, name: str) -> dict:
+    """Unpickle a batch."""
+    try:
+        return Restricted(io.BytesIO(content), encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise ZsrError(f"{name}: not a batch of CIFAR ({error}); get the archive again") from error

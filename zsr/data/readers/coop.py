@@ -1,0 +1,62 @@
+"""Few-shot splits of CoOp (Zhou et al. 2022): split_zhou_<Dataset>.json, lists of [path, label, name]."""
+
+import json
+from dataclasses import dataclass
+
+from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.readers.caltech101 import inner_tree
+from zsr.data.sources import Sources
+from zsr.data.trees import Tree
+from zsr.errors import ZsrError
+
+
+@dataclass(frozen=True)
+class Coop(FileReader):
+    """The images are those of the full set, in its archives. Few shots are drawn from `train` by the training."""
+
+    archives: tuple = ()
+    images: str = ""  # the folder in the archives that paths of the split begin in
+    split_file: str = ""
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        split_of(split, ("train", "val", "test"), "coop")
+        try:
+            listed = json.loads(sources.read(self.split_file))[split]
+            rows = [(str(path).lstrip("/"), int(label), str(name)) for path, label, name in listed]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ZsrError(f"{sources.folder / self.split_file}: not a split of CoOp ({error!r})") from error
+        self._check_names(rows, sources)
+        trees = [self._tree(sources, archive) for archive in self.archives if self._needed(archive, rows)]
+        entries = []
+        for path, label, _ in rows:
+            name = f"{self.images}/{path}" if self.images else path
+            tree = next((tree for tree in trees if name in tree.names), None)
+            if tree is None:
+                raise ZsrError(f"{sources.folder}: the image '{name}' of {self.split_file} is in no archive")
+            entries.append(Entry(tree, name, label))
+        return from_trees(entries)
+
+    @staticmethod
+    def _tree(sources: Sources, archive: str) -> Tree:
+        return inner_tree(sources, archive) if archive == "caltech-101.zip" else sources.tree(archive)
+
+    def _needed(self, archive: str, rows: list[tuple[str, int, str]]) -> bool:
+        """Of several archives, those whose folder the split names."""
+        top = archive.split(".")[0]
+        return len(self.archives) == 1 or any(path.startswith(f"{top}/") for path, _, _ in rows)
+
+    def _check_names(self, rows: list[tuple[str, int, str]], sources: Sources) -> None:
+        """Label i of the file must mean class i of the definition; names differ in spelling, an order does in all."""
+        known = [_plain(key) for key in sources.keys]
+        said = {label: _plain(name) for _, label, name in rows}
+        shared = set(known) & set(said.values())
+        wrong = [label for label, name in said.items() if name in shared and known[label : label + 1] != [name]]
+        if wrong:
+            raise ZsrError(
+                f"{sources.folder / self.split_file}: label {wrong[0]} is '{said[wrong[0]]}' there, the dataset's "
+                "definition has another class at that place"
+            )
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

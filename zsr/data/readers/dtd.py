@@ -1,0 +1,21 @@
+"""Describable Textures: ten partitions; labels/<split><n>.txt name the images, their folder the class."""
+
+from dataclasses import dataclass
+
+from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.sources import Sources
+
+
+@dataclass(frozen=True)
+class Dtd(FileReader):
+    """`partition` 1 … 10; papers use the first."""
+
+    archive: str = "dtd-r1.0.1.tar.gz"
+    partition: int = 1
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        split_of(split, ("train", "val", "test"), "dtd")
+        tree = sources.tree(self.archive)
+        names = tree.read(f"dtd/labels/{split}{self.partition}.txt").decode().split()
+        label = {key: i for i, key in enumerate(sources.keys)}
+        return from_trees(Entry(tree, f"dtd/images/{name}", label[name.split("/")[0]]) for name in names)

@@ -1,0 +1,29 @@
+"""FGVC-Aircraft at the level of variants: data/images_variant_<split>.txt holds `1025794 707-320` lines."""
+
+from dataclasses import dataclass
+
+from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.sources import Sources
+from zsr.errors import ZsrError
+
+
+@dataclass(frozen=True)
+class FgvcAircraft(FileReader):
+    """Labels follow data/variants.txt, which must be the dataset's `keys`."""
+
+    archive: str = "fgvc-aircraft-2013b.tar.gz"
+    top: str = "fgvc-aircraft-2013b"
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        split_of(split, ("train", "val", "trainval", "test"), "fgvc-aircraft")
+        tree = sources.tree(self.archive)
+        names = [f"{self.top}/data/{name}.txt" for name in ("variants", f"images_variant_{split}")]
+        found = {name: content.decode() for name, content in tree.stream(names)}
+        if len(found) < 2:
+            raise ZsrError(f"{tree.path}: holds no '{names[0]}' or no '{names[1]}'")
+        variants = [line.strip() for line in found[names[0]].splitlines() if line.strip()]
+        if sources.keys and variants != sources.keys:
+            raise ZsrError(f"{tree.path}: {names[0]} lists other variants than the dataset's definition")
+        label = {name: i for i, name in enumerate(variants)}
+        rows = [line.strip().split(" ", 1) for line in found[names[1]].splitlines() if line.strip()]
+        return from_trees(Entry(tree, f"{self.top}/data/images/{row[0]}.jpg", label[row[1]]) for row in rows)

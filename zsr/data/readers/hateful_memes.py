@@ -1,0 +1,28 @@
+"""Hateful Memes: a line of JSON per meme, in test_seen.jsonl and test_unseen.jsonl; `test` is both."""
+
+import json
+from dataclasses import dataclass
+
+from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.sources import Sources
+
+PARTS = {"test": ("test_seen", "test_unseen"), "train": ("train",), "dev": ("dev_seen", "dev_unseen")}
+
+
+@dataclass(frozen=True)
+class HatefulMemes(FileReader):
+    """A meme of both dev parts counts once."""
+
+    archive: str = "hateful_memes.zip"
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        split_of(split, PARTS, "hateful-memes")
+        tree = sources.tree(self.archive)
+        top = next((n.removesuffix("test_seen.jsonl") for n in tree.names if n.endswith("test_seen.jsonl")), "")
+        rows: dict[str, int] = {}
+        for part in PARTS[split]:
+            for line in tree.read(f"{top}{part}.jsonl").decode().splitlines():
+                if line.strip():
+                    row = json.loads(line)
+                    rows[f"{top}{row['img']}"] = int(row["label"])
+        return from_trees(Entry(tree, name, label) for name, label in rows.items())

@@ -1,0 +1,71 @@
+"""ImageNet-1k as image-net.org gives it: a tar of tars to train, a flat tar and a devkit to test."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from zsr.data.pictures import Entry, FileReader, Item, Pictures, from_trees, split_of
+from zsr.data.readers.folder import Folder
+from zsr.data.sources import Sources
+from zsr.data.trees import Tar
+from zsr.errors import ZsrError
+
+TRAIN, VAL, KIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
+KIT_FOLDER = "ILSVRC2012_devkit_t12/data/"
+
+
+@dataclass(frozen=True)
+class Imagenet(FileReader):
+    """`test` is the official val part. Labels follow the sorted WordNet ids, the dataset's `keys`."""
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        split_of(split, ("train", "test"), "imagenet")
+        archive, folder = (TRAIN, "train") if split == "train" else (VAL, "val")
+        if sources.present(archive) == "unpacked":
+            return from_trees(Folder().entries(sources.tree(archive), folder, sources.keys))
+        return self._nested(sources) if split == "train" else self._val(sources)
+
+    def _val(self, sources: Sources) -> Pictures:
+        """ILSVRC2012_val_00000001.JPEG …; the truth is a list of ILSVRC ids, which meta.mat maps to WordNet's."""
+        from scipy.io import loadmat
+
+        tree, kit = sources.tree(VAL), sources.tree(KIT)
+        meta = loadmat(io.BytesIO(kit.read(f"{KIT_FOLDER}meta.mat")), squeeze_me=True)["synsets"]
+        wnid = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in meta}
+        label = {key: i for i, key in enumerate(sources.keys)}
+        truth = kit.read(f"{KIT_FOLDER}ILSVRC2012_validation_ground_truth.txt").split()
+        names = sorted(name for name in tree.names if name.endswith(".JPEG"))
+        if len(names) != len(truth):
+            raise ZsrError(f"{tree.path}: {len(names)} images, the devkit knows {len(truth)}")
+        unknown = sorted({wnid.get(int(i), i.decode()) for i in truth} - set(label))
+        if unknown:
+            raise ZsrError(f"{kit.path}: the unknown class '{unknown[0]}'")
+        return from_trees(Entry(tree, name, label[wnid[int(i)]]) for name, i in zip(names, truth, strict=True))
+
+    def _nested(self, sources: Sources) -> Pictures:
+        """One tar a class inside the tar; two passes: the names, then the images."""
+        outer = Tar(sources.file(TRAIN))
+        label = {key: i for i, key in enumerate(sources.keys)}
+        found = sorted((key, name) for key, inner in self._inner(outer) for name in inner.names)
+        lacking = sorted(set(label) ^ {key for key, _ in found})
+        if lacking:
+            raise ZsrError(f"{outer.path}: {lacking[0]}.tar is missing in it, or no class of ImageNet-1k")
+        row = {pair: i for i, pair in enumerate(found)}
+
+        def fetch(rows: np.ndarray) -> Iterator[Item]:
+            wanted = {found[i] for i in rows}
+            keys = {key for key, _ in wanted}
+            for key, inner in self._inner(outer):
+                if key in keys:
+                    for name, content in inner.stream([n for n in inner.names if (key, n) in wanted]):
+                        yield Item(row[key, name], f"{outer.path}: {key}.tar: {name}", content)
+
+        return Pictures(np.array([label[key] for key, _ in found], np.int64), fetch)
+
+    @staticmethod
+    def _inner(outer: Tar) -> Iterator[tuple[str, Tar]]:
+        for archive, member in outer.members():
+            if member.isfile() and member.name.endswith(".tar"):
+                yield member.name.removesuffix(".tar").rsplit("/")[-1], Tar(outer.path, archive.extractfile(member))

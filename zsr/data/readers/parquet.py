@@ -1,0 +1,85 @@
+"""Image sets in Parquet, as Hugging Face keeps them: a column of encoded images and a column of labels."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zsr.data.pictures import FileReader, Item, Pictures
+from zsr.data.sources import Sources
+from zsr.errors import ZsrError
+
+ROWS = 64  # of a file in memory at a time
+
+
+@dataclass(frozen=True)
+class Parquet(FileReader):
+    """`path` may hold `{split}`, `$VARIABLES` and `*`; relative, it lies in the dataset's folder.
+
+    An image is bytes, or a struct with `bytes`, as `datasets` writes it. A label is a number; a text is looked up in
+    the dataset's `keys`, else in its sorted values.
+    """
+
+    path: str = "{split}*.parquet"
+    image: str = "image"
+    label: str = "label"
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        import pyarrow.parquet as pq
+
+        files = [pq.ParquetFile(path) for path in self._paths(split, sources)]
+        labels = np.concatenate([self._labels(file, sources) for file in files])
+        starts = np.cumsum([0, *(file.metadata.num_rows for file in files)])
+
+        def fetch(rows: np.ndarray) -> Iterator[Item]:
+            for file, start in zip(files, starts, strict=False):
+                if len(rows) and rows[0] < start + file.metadata.num_rows and rows[-1] >= start:
+                    yield from self._items(file, int(start), set(rows.tolist()))
+
+        return Pictures(labels, fetch)
+
+    def _paths(self, split: str, sources: Sources) -> list[Path]:
+        text = os.path.expandvars(self.path.replace("{split}", split))
+        unset = re.search(r"\$\{?(\w+)", text)
+        if unset:
+            raise ZsrError(f"{self.path}: the variable {unset[1]} is not set; set it to the folder of these files")
+        paths = [Path(found) for found in sorted(glob.glob(str(sources.folder / text)))]
+        if not paths:
+            raise ZsrError(f"{sources.folder / text}: no such file; {sources.missing or 'place it there'}")
+        return paths
+
+    def _labels(self, file, sources: Sources) -> np.ndarray:
+        column = self._column(file, self.label)
+        if column and isinstance(column[0], str):
+            keys = sources.keys or sorted(set(column))
+            place = {key: i for i, key in enumerate(keys)}
+            unknown = sorted(set(column) - set(place))
+            if unknown:
+                raise ZsrError(f"the label '{unknown[0]}' is none of the dataset's keys")
+            return np.array([place[value] for value in column], np.int64)
+        if None in column:
+            raise ZsrError(f"column '{self.label}': row {column.index(None)} has no label")
+        return np.array(column, np.int64)
+
+    def _column(self, file, name: str) -> list:
+        names = file.schema_arrow.names
+        for wanted in (self.image, self.label):
+            if wanted not in names:
+                raise ZsrError(f"no column '{wanted}'; the file has {', '.join(names)}")
+        return file.read(columns=[name]).column(name).to_pylist()
+
+    def _items(self, file, start: int, wanted: set[int]) -> Iterator[Item]:
+        row = start
+        for batch in file.iter_batches(ROWS, columns=[self.image]):
+            for value in batch.column(0):
+                if row in wanted:
+                    content = value.as_py()
+                    content = content.get("bytes") if isinstance(content, dict) else content
+                    if not isinstance(content, bytes):
+                        raise ZsrError(f"row {row - start}: column '{self.image}' holds no encoded image")
+                    yield Item(row, f"row {row - start} of the table", content)
+                row += 1

@@ -1,0 +1,67 @@
+"""WebDataset shards: tars in which the files of one sample share a name up to its first dot."""
+
+import glob
+import posixpath
+from dataclasses import dataclass
+
+from zsr.data.pictures import Entry, FileReader, Pictures, from_trees
+from zsr.data.sources import Sources
+from zsr.data.trees import Tar
+from zsr.errors import ZsrError
+
+
+@dataclass(frozen=True)
+class Webdataset(FileReader):
+    """`shards`: a pattern in the dataset's folder, `{split}` stands for the split; `a-{000..012}.tar` works too."""
+
+    shards: str = "{split}/*.tar"
+    image: tuple = ("jpg", "jpeg", "png", "webp")
+    label: str = "cls"
+
+    def open(self, split: str, sources: Sources) -> Pictures:
+        entries = []
+        for path in self._paths(split, sources):
+            tree = Tar(path)
+            texts = {n: c for n, c in tree.stream([n for n in tree.names if n.endswith(f".{self.label}")])}
+            pictures = {sample(n): n for n in sorted(tree.names) if extension(n) in self.image}
+            for name in sorted(texts):
+                if sample(name) not in pictures:
+                    raise ZsrError(f"{path}: '{name}' has no image ({', '.join(self.image)})")
+                entries.append(Entry(tree, pictures.pop(sample(name)), _number(texts[name], f"{path}: {name}")))
+            if pictures:
+                raise ZsrError(f"{path}: '{next(iter(pictures.values()))}' has no label (.{self.label})")
+        return from_trees(entries)
+
+    def _paths(self, split: str, sources: Sources):
+        pattern = self.shards.replace("{split}", split)
+        head, brace, rest = pattern.partition("{")
+        patterns = [pattern]
+        if brace and ".." in rest:
+            span, _, tail = rest.partition("}")
+            first, last = span.split("..")
+            patterns = [f"{head}{i:0{len(first)}d}{tail}" for i in range(int(first), int(last) + 1)]
+        found = []
+        for one in patterns:
+            paths = sorted(glob.glob(str(sources.folder / one)))
+            if not paths:
+                raise ZsrError(f"{sources.folder / one}: no such shard; {sources.missing or 'place it there'}")
+            found += paths
+        return [sources.folder / path for path in found]
+
+
+def sample(name: str) -> str:
+    """`train/0001.seg.png` -> `train/0001`"""
+    folder, file = posixpath.split(name)
+    return posixpath.join(folder, file.split(".")[0])
+
+
+def extension(name: str) -> str:
+    """All after the first dot of the file's name."""
+    return posixpath.basename(name).partition(".")[2].lower()
+
+
+def _number(content: bytes, where: str) -> int:
+    try:
+        return int(content.decode().strip())
+    except ValueError as error:
+        raise ZsrError(f"{where}: the label {content[:40]!r} is not a number") from error

@@ -1,0 +1,19 @@
+"""The files of zsr/data/sets/: what each known dataset is, where it comes from, and what to do when a link is dead."""
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+SETS = Path(__file__).resolve().parent / "sets"
+
+
+@cache
+def set_file(name: str) -> dict:
+    """One file. `like` takes every key that it does not give itself from another file; `more_files` are added."""
+    found = yaml.safe_load((SETS / f"{name}.yaml").read_text())
+    base = set_file(found["like"]) if "like" in found else {}
+    folder = base.get("folder", name)
+    more = found.pop("more_files", [])
+    found = {"folder": folder, **base, **found, "set": name}
+    return {**found, "files": [*found.get("files", []), *more]}

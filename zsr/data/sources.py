@@ -1,0 +1,159 @@
+"""Where the files of a dataset lie: archives below the data root, or what they unpack to, checked before they are read.
+
+`ZSR_DATA` is the data root and `ZSR_DOWNLOAD` says whether missing archives may be fetched; the workflow sets both
+from the config (`data_root`, `download`). Neither is part of a spec: where bytes lie does not change them, and each
+archive is compared with its official checksum. An archive without one is trusted at first sight: its digest is written
+beside it, and another digest later is refused.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from zsr.data import download
+from zsr.data.setfile import set_file
+from zsr.data.trees import Folder, Tree, open_tree
+from zsr.errors import ZsrError
+from zsr.store import write_json
+
+CHUNK = 1 << 22
+
+
+def data_root() -> Path:
+    """The folder below which each dataset has its own."""
+    return Path(os.path.expandvars(os.environ.get("ZSR_DATA") or "datasets")).expanduser()
+
+
+def tell_jobs(config: dict) -> None:
+    """Put what the config says of both into the environment, which jobs inherit; a data root set there stays."""
+    os.environ.setdefault("ZSR_DATA", config["data_root"])
+    if config["download"]:
+        os.environ["ZSR_DOWNLOAD"] = "1"
+
+
+class Sources:
+    """The files of one dataset."""
+
+    def __init__(self, folder: str, files: list[dict], keys: list[str], missing: str = "") -> None:
+        self.folder = data_root() / folder
+        self.files = {entry["path"]: entry for entry in files}
+        self.keys = keys
+        self.missing = missing
+        self.used: dict[str, str] = {}  # path -> sha256, or `unpacked`
+        self._trees: dict[str, Tree] = {}
+
+    @classmethod
+    def of(cls, source: dict) -> "Sources":
+        """From a job's spec, which leaves out what changes no byte: links and advice, which the set's file has."""
+        about = set_file(source["set"]) if source.get("set") else {}
+        links = {entry["path"]: entry.get("urls", []) for entry in about.get("files", [])}
+        files = [{"urls": links.get(entry["path"], []), **entry} for entry in source["files"]]
+        return cls(source["folder"], files, source["keys"], about.get("missing") or source["missing"])
+
+    def tree(self, path: str) -> Tree:
+        """The archive `path`, or the folder that it was unpacked into: both have the same names inside."""
+        if path not in self._trees:
+            place = self.folder / path
+            if self.present(path) == "unpacked":
+                self.used[path] = "unpacked"
+                self._trees[path] = Unpacked(self.folder, self.files[path]["unpacked"])
+            else:
+                self._trees[path] = open_tree(self.file(path) if path in self.files else place)
+        return self._trees[path]
+
+    def file(self, path: str) -> Path:
+        """One file as it is, fetched if it is not there and the config allows it, and checked."""
+        entry = self.files.get(path, {"path": path})
+        place = self.folder / path
+        if not place.is_file():
+            if not os.environ.get("ZSR_DOWNLOAD") or not entry.get("urls"):
+                raise ZsrError(self.lacking(path))
+            download.fetch(entry["urls"], place, entry.get("bytes"), lambda file: verify(file, entry))
+        self.used[path] = verify(place, entry)
+        return place
+
+    def read(self, path: str) -> bytes:
+        """A small file beside the archives."""
+        return self.file(path).read_bytes()
+
+    def present(self, path: str) -> str | None:
+        """`file`, `unpacked`, or None; nothing is opened."""
+        if (self.folder / path).is_file():
+            return "file"
+        parts = self.files.get(path, {}).get("unpacked", [])
+        return "unpacked" if parts and all((self.folder / part).exists() for part in parts) else None
+
+    def lacking(self, path: str) -> str:
+        """What to do about a missing file."""
+        entry = self.files.get(path, {})
+        text = f"{self.folder / path}: missing; "
+        if self.missing:
+            return text + self.missing.strip()
+        if entry.get("urls"):
+            return text + f"write `download: true` in the config, or place it there yourself from {entry['urls'][0]}"
+        return text + "place it there"
+
+
+class Unpacked(Folder):
+    """Some folders and files of a folder, under the names that the archive gave them."""
+
+    def __init__(self, path: Path, parts: Iterable[str]) -> None:
+        super().__init__(path)
+        self.parts = tuple(parts)
+
+    @property
+    def names(self) -> frozenset[str]:  # type: ignore[override]
+        if "names" not in self.__dict__:
+            found: set[str] = set()
+            for part in self.parts:
+                inner = self.path / part
+                found |= {f"{part}/{name}" for name in Folder(inner).names} if inner.is_dir() else {part}
+            self.__dict__["names"] = frozenset(found)
+        return self.__dict__["names"]
+
+
+def verify(place: Path, entry: dict, deep: bool = False) -> str:
+    """The sha256 of a file whose size and checksum are right; looked up beside it where it was checked before."""
+    state = place.stat()
+    note = place.with_name(f".{place.name}.checked.json")
+    seen = _noted(note)
+    same = seen.get("size") == state.st_size and seen.get("mtime_ns") == state.st_mtime_ns
+    if same and not deep and all(seen.get(kind) == entry[kind] for kind in ("md5", "sha256") if entry.get(kind)):
+        return seen["sha256"]
+    if entry.get("bytes") and state.st_size != entry["bytes"]:
+        what = "cut short" if state.st_size < entry["bytes"] else "too long"
+        raise ZsrError(f"{place}: {what}, {state.st_size} bytes of {entry['bytes']}; remove it and get it again")
+    found = digests(place)
+    for kind in ("sha256", "md5"):
+        if entry.get(kind) and found[kind] != entry[kind]:
+            raise ZsrError(
+                f"{place}: wrong {kind} {found[kind]}, the official one is {entry[kind]}; remove it and get it again"
+            )
+    known = entry.get("md5") or entry.get("sha256")
+    if not known and seen and seen["sha256"] != found["sha256"]:
+        raise ZsrError(
+            f"{place}: another file than the one that was used before (sha256 {found['sha256']}, then "
+            f"{seen['sha256']}); if that is meant, remove {note}"
+        )
+    if os.access(place.parent, os.W_OK):
+        write_json(note, {**found, "size": state.st_size, "mtime_ns": state.st_mtime_ns})
+    return found["sha256"]
+
+
+def _noted(note: Path) -> dict:
+    try:
+        return json.loads(note.read_text())
+    except (OSError, ValueError):
+        return {}  # not checked yet, or the note is damaged: the file itself is read again
+
+
+def digests(place: Path) -> dict[str, str]:
+    """md5 and sha256 in one reading."""
+    both = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with place.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            for state in both:
+                state.update(chunk)
+    return {"md5": both[0].hexdigest(), "sha256": both[1].hexdigest()}
