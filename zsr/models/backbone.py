@@ -1,49 +1,52 @@
-"""A CLIP model of open_clip and what the project must know of it: pixel statistics, temperature, tokenizer.
+"""A dual encoder and what the project must know of it: pixel statistics, temperature, tokenizer.
 
-open_clip is imported when a model is built, not before, and without what its towers do not need (zsr/models/light.py).
+A definition says how a model is rebuilt; its `kind` names the file of zsr/models/kinds/ that does it. A new kind is one
+more file with `build(definition, seed)`. Nothing here imports open_clip.
 """
 
-import math
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zsr.errors import ZsrError, unknown
-from zsr.models import words
-from zsr.models.light import clip_class
+from zsr.errors import ZsrError
+from zsr.models.resize import accept_any_size, pair
+from zsr.models.text import TextTower
 from zsr.store import REPAIR, check_digest
 
-if TYPE_CHECKING:
-    from open_clip.model import CLIP
-
-TOKENIZERS = ("words",)
+DEFAULT_KIND = "words-clip"  # of a definition that does not say: the drawn architectures
 
 
 class Backbone:
     """An image tower and the text tower that its features are compared with."""
 
-    def __init__(self, clip: "CLIP", arch: dict) -> None:
+    def __init__(
+        self,
+        clip: nn.Module,
+        *,
+        mean: list[float],
+        std: list[float],
+        image_size: int | list[int],
+        embed_dim: int,
+        tokenize: Callable[[list[str]], list[list[int]]],
+        resize: str = "bicubic",
+    ) -> None:
+        """`clip` has .visual, .encode_text and .logit_scale; its state is what is saved and loaded."""
         self.clip = clip
-        self.mean: tuple[float, ...] = tuple(arch["mean"])
-        self.std: tuple[float, ...] = tuple(arch["std"])
-        self.image_size: int = arch["vision_cfg"]["image_size"]
-        self.embed_dim: int = arch["embed_dim"]
-        if arch["tokenizer"] not in TOKENIZERS:
-            raise unknown("tokenizer", arch["tokenizer"], TOKENIZERS, "backbone")
-        if clip.vocab_size != len(words.vocabulary()):
-            raise ZsrError(
-                f"backbone: text_cfg.vocab_size is {clip.vocab_size}, the tokenizer has {len(words.vocabulary())} "
-                "words; make them equal"
-            )
+        self.mean: tuple[float, ...] = tuple(mean)
+        self.std: tuple[float, ...] = tuple(std)
+        self.image_size = image_size
+        self.embed_dim = embed_dim
+        self.tokenize = tokenize
+        accept_any_size(clip.visual, pair(image_size), resize)
 
     @property
     def visual(self) -> nn.Module:
-        """Normalised images [B, 3, H, W] -> features [B, D], not of unit length."""
+        """Normalised images [B, 3, H, W], of any H and W, -> features [B, D], not of unit length."""
         return self.clip.visual
 
     @property
@@ -53,64 +56,73 @@ class Backbone:
 
     def tokens(self, prompts: list[str]) -> Tensor:
         """Ids [P, context]."""
-        return torch.tensor(words.tokenize(prompts, self.clip.context_length), dtype=torch.int64)
+        return torch.tensor(self.tokenize(prompts), dtype=torch.int64)
+
+    @property
+    def text(self) -> TextTower:
+        """The text tower, for learned prompts."""
+        return TextTower(self.clip, self.tokens)
 
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Features of prompts [P, D], not of unit length."""
-        return self.clip.encode_text(self.tokens(prompts).to(self.clip.text_projection.device))
+        return self.clip.encode_text(self.tokens(prompts).to(self.clip.logit_scale.device))
 
 
-def build(arch: dict, seed: int = 0) -> Backbone:
-    """A model with fresh weights, a function of (arch, seed); the global random state is left as it was."""
+def build(definition: dict, seed: int = 0) -> Backbone:
+    """A model with fresh weights, a function of (definition, seed); the global random state is left as it was."""
+    kind = definition.get("kind", DEFAULT_KIND)
+    module = importlib.import_module(f"zsr.models.kinds.{kind.replace('-', '_')}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            clip = clip_class()(
-                arch["embed_dim"],
-                dict(arch["vision_cfg"]),
-                dict(arch["text_cfg"]),
-                quick_gelu=arch.get("quick_gelu", False),
-                init_logit_scale=math.log(arch["logit_scale"]),
-            )
-            if "stem" in arch:
-                clip.visual.conv1 = stem(arch["stem"], clip.visual.conv1.out_channels)
+            return module.build(definition)
         except TypeError as error:  # open_clip's dataclasses name the key
-            raise ZsrError(f"backbone: open_clip refuses the architecture: {error}") from error
-    if isinstance(arch["vision_cfg"]["layers"], (list, tuple)):
-        clip.visual.to(memory_format=torch.channels_last)  # a ResNet on a CPU: a quarter less time
-    return Backbone(clip, arch)
+            raise ZsrError(f"backbone: the architecture is refused: {error}") from error
 
 
-def stem(channels: list[int], width: int) -> nn.Sequential:
-    """Convolutions of stride 2 in place of a ViT's one patch projection: [B, 3, H, W] -> [B, width, H/2^k, W/2^k].
-
-    They find edges from the first hundred steps on, where a projection of raw patches needs thousands (Xiao et al.,
-    NeurIPS 2021, arXiv 2106.14881). The rest of the tower is open_clip's.
-    """
-    layers: list[nn.Module] = []
-    for before, after in zip([3, *channels], channels, strict=False):
-        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv2d(channels[-1], width, 1, bias=False)).to(memory_format=torch.channels_last)
+def definition_of(record: dict) -> dict:
+    """How to rebuild a backbone, from its record: fetched ones say it, pretrained ones were planned with it."""
+    return record["definition"] if "definition" in record else record["spec"]["arch"]
 
 
 def load_backbone(weights: Path, record: dict) -> Backbone:
-    """A pretrained backbone, in eval mode; the record holds its architecture (`spec.arch`) and its digest."""
+    """A backbone with its weights, in eval mode."""
     check_digest(weights, record["digests"]["weights"])
-    backbone = build(record["spec"]["arch"])
-    _fill(backbone.clip, _tensors(weights), weights, whole=True)
+    backbone = build(definition_of(record))
+    fill(backbone.clip, _tensors(weights), weights, whole=True)
     backbone.clip.eval().requires_grad_(False)
     return backbone
 
 
 def load_model(
-    weights: Path, record: dict, trained: Path, trained_record: dict, wrap: Callable[[nn.Module], nn.Module]
+    weights: Path,
+    record: dict,
+    trained: Path,
+    trained_record: dict,
+    wrap: Callable[..., nn.Module],
+    *,
+    with_text: bool = False,
 ) -> Backbone:
-    """A backbone with what fine-tuning changed of its image tower put over it; `wrap` adds a method's prompts."""
+    """A backbone with what fine-tuning changed of it put over it; `wrap` adds a method's prompts.
+
+    `with_text`: the method trains text, so that `wrap` asks for the text tower too.
+    """
+    check_backbone(record, trained_record, trained)
     backbone = load_backbone(weights, record)
-    backbone.clip.visual = wrap(backbone.visual)
+    backbone.clip.visual = wrap(backbone.visual, **({"text": backbone.text} if with_text else {}))
     check_digest(trained, trained_record["digests"]["weights"])
-    _fill(backbone.visual, _tensors(trained), trained, whole=False)
+    fill(backbone.visual, _tensors(trained), trained, whole=False)
     return backbone
+
+
+def check_backbone(record: dict, trained_record: dict, trained: Path) -> None:
+    """A trained file holds only what differs from its backbone: over another one it would be another model."""
+    named, found = trained_record.get("backbone"), record["digests"]["weights"]
+    if named is not None and named != found:
+        raise ZsrError(
+            f"{trained}: trained on the backbone {named[:12]}, this one is {found[:12]}; load it with its own, or "
+            f"{REPAIR}"
+        )
 
 
 def save_tensors(backbone: Backbone) -> dict[str, Tensor]:
@@ -125,7 +137,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise ZsrError(f"{path}: not a safetensors file ({error}); {REPAIR}") from error
 
 
-def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path, *, whole: bool) -> None:
+def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path, *, whole: bool) -> None:
     """Copy tensors into a module; names and shapes must fit, and all must be there if `whole`."""
     own = module.state_dict()
     for name, value in tensors.items():

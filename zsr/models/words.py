@@ -26,14 +26,19 @@ def vocabulary() -> dict[str, int]:
 
 def tokenize(prompts: list[str], context: int) -> list[list[int]]:
     """Prompts as ids [P, context]: start, words, end, padding. A prompt that does not fit is an error, never cut."""
-    known = vocabulary()
     rows = []
     for prompt in prompts:
-        ids = [known[START], *(i for word in prompt.lower().split() for i in _word(word, prompt)), known[END]]
+        ids = encode(prompt)
         if len(ids) > context:
             raise ZsrError(f"prompt '{prompt}': {len(ids)} tokens, the text tower takes {context}; shorten it")
-        rows.append(ids + [known[PAD]] * (context - len(ids)))
+        rows.append(ids + [vocabulary()[PAD]] * (context - len(ids)))
     return rows
+
+
+def encode(prompt: str) -> list[int]:
+    """Start, words, end."""
+    known = vocabulary()
+    return [known[START], *(i for word in prompt.lower().split() for i in _word(word, prompt)), known[END]]
 
 
 def _word(word: str, prompt: str) -> list[int]:

@@ -1,0 +1,105 @@
+"""Tensors of a TorchScript archive (OpenAI's original `ViT-B-32.pt`) without running what is in it.
+
+`torch.jit.load` compiles and runs the code that the archive brings, which is not less than running a pickle. All that
+is wanted are tensors: they lie in a zip as plain bytes, named by a pickle of the module tree. That pickle is read here
+with every class outside a short list refused: modules become bags of attributes, tensors views of their bytes.
+"""
+
+import io
+import pickle
+import re
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zsr.errors import ZsrError
+
+DTYPES = {
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "BoolStorage": torch.bool,
+}
+QUICK_GELU = re.compile(rb"1\.702\d*")  # x·σ(1.702 x) in the archive's code
+
+
+class Bag:
+    """A module or any other object of the archive: its attributes, and no behaviour."""
+
+    def __init__(self, *values: object) -> None:
+        self.values = values
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a TorchScript archive: a zip with a folder of code."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return any("/code/" in name for name in file.namelist()) and any(
+            name.endswith("/constants.pkl") for name in file.namelist()
+        )
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """(tensors by their dotted names, whether the code computes QuickGELU)."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            root = file.namelist()[0].partition("/")[0]
+            module = _Unpickler(io.BytesIO(file.read(f"{root}/data.pkl")), file, root).load()
+            quick = any(QUICK_GELU.search(file.read(n)) for n in file.namelist() if n.startswith(f"{root}/code/"))
+    except (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, EOFError, ValueError, AttributeError) as error:
+        raise ZsrError(f"{path}: a TorchScript archive that cannot be read safely ({error}); convert it") from error
+    return dict(_tensors(module, "")), quick
+
+
+def _tensors(module: object, prefix: str) -> list[tuple[str, Tensor]]:
+    found: list[tuple[str, Tensor]] = []
+    state = getattr(module, "state", None)
+    if isinstance(state, dict):
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                found.append((prefix + name, value))
+            elif isinstance(value, Bag):
+                found += _tensors(value, f"{prefix}{name}.")
+    return found
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: io.BytesIO, file: zipfile.ZipFile, root: str) -> None:
+        super().__init__(stream, encoding="utf-8")
+        self.file = file
+        self.root = root
+        self.storages: dict[str, Tensor] = {}
+
+    def find_class(self, module: str, name: str) -> object:
+        if module.startswith("__torch__"):
+            return Bag
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _view
+        if module == "torch" and name in DTYPES:
+            return DTYPES[name]
+        if module == "torch.jit._pickle":
+            return Bag
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+    def persistent_load(self, key: tuple) -> Tensor:
+        _, dtype, name, _, count = key
+        if name not in self.storages:
+            data = bytearray(self.file.read(f"{self.root}/data/{name}"))
+            self.storages[name] = torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0)
+        return self.storages[name]
+
+
+def _view(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: object) -> Tensor:
+    """A tensor on its storage; `as_strided` refuses what would lie outside of it."""
+    return storage.as_strided(size, stride, offset)

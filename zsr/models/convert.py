@@ -1,0 +1,79 @@
+"""A checkpoint becomes the weights of a backbone: each tensor by name and shape, float32, none missing or left over."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zsr.errors import ZsrError
+from zsr.models.backbone import Backbone, build, fill
+from zsr.models.light import part
+
+TEXT_IDS = "text.transformer.embeddings.position_ids"  # a buffer that transformers dropped in 4.31
+
+
+def convert(definition: dict, tensors: dict[str, Tensor], path: Path) -> Backbone:
+    """The model of a definition with the tensors of a checkpoint, whose names may be those of its origin."""
+    backbone = build(definition)
+    clip = backbone.clip
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    tensors = part("convert").convert_state_dict(clip, tensors)  # Apple's, Meta's and others' own names
+    if "positional_embedding" in tensors and not hasattr(clip, "positional_embedding"):
+        tensors = part("model").convert_to_custom_text_state_dict(tensors)
+    if TEXT_IDS not in clip.state_dict():
+        tensors.pop(TEXT_IDS, None)
+    for name in ("logit_scale", "logit_bias"):
+        if name in tensors and isinstance(getattr(clip, name, None), Tensor):
+            tensors[name] = tensors[name].reshape(getattr(clip, name).shape)
+    fill(clip, tensors, path, whole=True)
+    for name, value in clip.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise ZsrError(f"{path}: the tensor '{name}' holds values that are not finite; a damaged checkpoint")
+    if not 0 < backbone.logit_scale < math.inf:
+        raise ZsrError(f"{path}: its temperature is {backbone.logit_scale}; a damaged checkpoint")
+    return backbone
+
+
+def check_gelu(definition: dict, quick: bool | None, path: Path) -> None:
+    """Refuse weights of QuickGELU in a model that computes GELU, and the other way round, where the file tells."""
+    if quick is not None and quick != bool(definition["model"].get("quick_gelu")):
+        have, other = ("QuickGELU", "the name with -quickgelu") if quick else ("GELU", "the name without -quickgelu")
+        raise ZsrError(f"{path}: its weights were trained with {have}; write {other} for open_clip")
+
+
+def tower_of(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """(the image tower's tensors by its own names, what else is there) of a whole CLIP or of a tower alone."""
+    tower = {name.removeprefix("visual."): value for name, value in tensors.items() if name.startswith("visual.")}
+    if not tower:
+        return tensors, {}
+    return tower, {name: value for name, value in tensors.items() if not name.startswith("visual.")}
+
+
+def changed(tower: dict[str, Tensor], base: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """What a published image tower changes of a backbone's; names and shapes must be the same."""
+    own = {name.removeprefix("visual."): value for name, value in base.items() if name.startswith("visual.")}
+    for name in sorted(own.keys() | tower.keys()):
+        if name not in own or name not in tower:
+            lacks = "lacks" if name not in tower else "has, and the backbone has not,"
+            raise ZsrError(f"{path}: not a checkpoint of this backbone, it {lacks} the tensor '{name}'")
+        if own[name].shape != tower[name].shape:
+            raise ZsrError(
+                f"{path}: not a checkpoint of this backbone, '{name}' is {list(tower[name].shape)} there and "
+                f"{list(own[name].shape)} here"
+            )
+        if not torch.isfinite(tower[name]).all():
+            raise ZsrError(f"{path}: the tensor '{name}' holds values that are not finite; a damaged checkpoint")
+    found = {name: value.to(own[name].dtype) for name, value in tower.items()}
+    return {name: value.contiguous() for name, value in found.items() if not torch.equal(value, own[name])}
+
+
+def check_text(rest: dict[str, Tensor], base: dict[str, Tensor], path: Path) -> None:
+    """The class embeddings are the backbone's, so a whole CLIP must have its text tower (up to a rounding to fp16)."""
+    for name in sorted(rest.keys() & base.keys()):
+        one, other = rest[name].float(), base[name].float()
+        if one.shape != other.shape or not torch.allclose(one, other, rtol=2e-3, atol=2e-3):
+            raise ZsrError(
+                f"{path}: its text tower is not the backbone's ('{name}' differs); make it a backbone of its own: "
+                "open_clip: hf-hub:…, or weights: …"
+            )

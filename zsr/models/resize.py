@@ -1,0 +1,47 @@
+"""Images of another size than a tower's own are resized inside the model, so that the attack sees through it.
+
+The papers attack CIFAR at 32 × 32 and STL-10 at 96 × 96 and enlarge to 224 behind the perturbation. Resizing and
+normalisation commute (the weights of each output pixel add up to 1), so the tower may resize what is normalised
+already. Enlarging is plain bicubic or bilinear interpolation as in the papers' code; shrinking is antialiased, as in
+any preprocessing of CLIP. An image of the right size passes untouched.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Size = tuple[int, int]
+
+
+def pair(size: int | list[int] | tuple[int, ...]) -> Size:
+    """Height and width; open_clip writes them as one number or as two."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def resized(images: Tensor, size: Size, mode: str = "bicubic") -> Tensor:
+    """[B, C, h, w] -> [B, C, H, W], differentiable."""
+    if images.shape[-2:] == size:
+        return images
+    shrinks = images.shape[-2] > size[0] or images.shape[-1] > size[1]
+    return F.interpolate(images, size=size, mode=mode, align_corners=False, antialias=shrinks)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The hook in front of a tower's first layer. A class, so that a copied tower keeps a hook that means the same."""
+
+    size: Size
+    mode: str
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (resized(args[0], self.size, self.mode), *args[1:])
+
+
+def accept_any_size(visual: nn.Module, size: Size, mode: str) -> None:
+    """Let a tower take images of any size; its type and the names of its tensors stay what they are.
+
+    The hook sits on the first layer, not on the tower: methods that look at patches call the layers themselves.
+    """
+    first = visual.conv1 if isinstance(getattr(visual, "conv1", None), nn.Module) else visual
+    first.register_forward_pre_hook(Resize(size, mode))

@@ -1,0 +1,72 @@
+"""Tokenizers of real CLIPs. A prompt that does not fit is an error, never cut: a class name must not lose its end.
+
+CLIP's own is open_clip's, whose vocabulary ships in its package. Those of the Hugging Face hub are read from
+`tokenizer.json` by the library `tokenizers`, without transformers.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cache
+
+from zsr.errors import ZsrError
+from zsr.models.light import part
+
+Tokenize = Callable[[list[str]], list[list[int]]]
+PADS = ("<pad>", "[PAD]", "</s>")  # where tokenizer_config.json does not say which token pads
+
+
+def make(about: dict, context: int) -> Tokenize:
+    """prompts -> ids [P, context]; nothing is read before the first prompt comes, cells never need one."""
+    makers = {"clip": _clip, "hf": _hub}
+    settings = {key: value for key, value in about.items() if key != "kind"}
+
+    def tokenize(prompts: list[str]) -> list[list[int]]:
+        encode, pad = makers[about["kind"]](**settings)
+        rows = []
+        for prompt in prompts:
+            ids = encode(prompt)
+            if len(ids) > context:
+                raise ZsrError(f"prompt '{prompt}': {len(ids)} tokens, the text tower takes {context}; shorten it")
+            rows.append(ids + [pad] * (context - len(ids)))
+        return rows
+
+    return tokenize
+
+
+@cache
+def _clip(clean: str = "lower") -> tuple[Callable[[str], list[int]], int]:
+    known = part("tokenizer").SimpleTokenizer(clean=clean)
+    return (lambda prompt: [known.sot_token_id, *known.encode(prompt), known.eot_token_id]), 0
+
+
+@cache
+def _hub(name: str, clean: str = "whitespace", strip_sep_token: bool = False) -> tuple[Callable[[str], list[int]], int]:
+    from tokenizers import Tokenizer
+
+    from zsr.models.hub import find
+
+    read = Tokenizer.from_file(str(find(name, "tokenizer.json")))
+    read.no_truncation()
+    read.no_padding()
+    says = json.loads(find(name, "tokenizer_config.json").read_text())
+    pad = _pad(read, says, name)
+    separator = read.token_to_id(_text(says.get("sep_token"))) if strip_sep_token else None
+    cleaned = part("tokenizer").get_clean_fn(clean)
+
+    def encode(prompt: str) -> list[int]:
+        ids = read.encode(cleaned(prompt)).ids
+        return [0 if i == separator else i for i in ids] if separator is not None else ids
+
+    return encode, pad
+
+
+def _pad(read: object, says: dict, name: str) -> int:
+    for token in (_text(says.get("pad_token")), *PADS):
+        if token and (number := read.token_to_id(token)) is not None:
+            return number
+    raise ZsrError(f"tokenizer {name}: names no padding token; zsr cannot make prompts of equal length")
+
+
+def _text(token: object) -> str:
+    """Special tokens stand in tokenizer_config.json as text or as a mapping with their content."""
+    return (token or {}).get("content", "") if isinstance(token, dict) else str(token or "")

@@ -1,0 +1,80 @@
+"""Checkpoints in the formats that are about: safetensors, torch files, OpenAI's archives. Nothing in a file is run.
+
+Torch files are pickles; `weights_only=True` refuses all but tensors and plain containers. What trainings wrap around
+the tensors (a key such as `state_dict`, the prefix of DataParallel) is taken off.
+"""
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from zsr.errors import ZsrError
+from zsr.models import archive
+from zsr.store import digest
+
+WRAPPERS = ("state_dict", "vision_encoder_state_dict", "model_state_dict", "model")  # the second: TeCoA's family
+PREFIXES = ("module.", "_orig_mod.", "model.")
+NOT_TENSORS_OF_THE_MODEL = ("input_resolution", "context_length", "vocab_size")  # OpenAI's archives carry them
+
+
+def check(path: Path, sha256: str | None) -> str:
+    """The sha256 of a file; refused if it is not the one that was asked for."""
+    if not path.is_file():
+        raise ZsrError(f"{path}: no such file; correct the backbone's or model's `weights`")
+    found = digest(path)
+    if sha256 is not None and found != sha256:
+        raise ZsrError(f"{path}: its sha256 is {found}, the config says {sha256}; another file, or a damaged one")
+    return found
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], bool | None]:
+    """(tensors by name, whether they belong to QuickGELU where the file says it)."""
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path), None
+        except SafetensorError as error:
+            raise ZsrError(f"{path}: not a safetensors file, or cut off ({error}); fetch it again") from error
+    if archive.is_archive(path):
+        tensors, quick = archive.read(path)
+        return {name: value for name, value in tensors.items() if name not in NOT_TENSORS_OF_THE_MODEL}, quick
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ZsrError(
+            f"{path}: holds more than tensors, and zsr runs no pickle ({_why(error)}); load it where you trust it and "
+            "save its state_dict as safetensors"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ZsrError(f"{path}: not a checkpoint of torch, or cut off ({_why(error)})") from error
+    return unwrapped(found, path), None
+
+
+def unwrapped(found: object, path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint without what a training wrapped around them."""
+    for key in WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(key), dict) and _tensors(found[key]):
+            found = found[key]
+    tensors = _tensors(found)
+    if not tensors:
+        keys = f"it holds {', '.join(sorted(map(str, found))[:5])}" if isinstance(found, dict) else "it holds no dict"
+        raise ZsrError(f"{path}: no state dict in it; {keys}")
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def _tensors(found: object) -> dict[str, Tensor]:
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
+
+
+def _why(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
+    return (named or lines or [type(error).__name__])[0][:160]
