@@ -36,7 +36,7 @@ class AGFT(AdversarialMethod):
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         scale = self.sharpness * task.scale
-        target = task.logits(task.frozen_features(batch.images), self.gamma * scale).softmax(1)  # q [B, C], no graph
+        target = task.logits(task.original_features(batch), self.gamma * scale).softmax(1)  # q [B, C], no graph
 
         def soft_cross_entropy(features: Tensor) -> Tensor:
             return F.cross_entropy(task.logits(features, scale), target, reduction="none")

@@ -29,8 +29,13 @@ class Method:
     """Base of all methods."""
 
     trains: ClassVar[bool] = True
+    zero_shot: ClassVar[bool] = True  # False: a read-out for the classes it was trained on, and no others
     needs_labels: ClassVar[bool] = True  # whether the source set must be labelled
+    needs_classes: ClassVar[bool] = True  # whether it must have class names: texts to compare images with
     needs_tokens: ClassVar[bool] = False  # whether the backbone must be a VisionTransformer with a class token
+    needs_teacher: ClassVar[bool] = False  # whether another model of the config must be named as `teacher`
+    own_tensors: ClassVar[bool] = False  # whether `wrap` adds tensors: then weights mix with the same method's alone
+    trains_text: ClassVar[bool] = False  # whether class embeddings are its own: see `zsr.methods.learned`
 
     def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
         """The module that trains and is evaluated in place of the image tower: the tower itself unless overridden.

@@ -11,8 +11,6 @@ from zsr.task import Task
 if TYPE_CHECKING:
     from zsr.source import Source
 
-CHUNK = 256  # images per forward of the original
-
 
 class Carried(nn.Module):
     """The tower unchanged, with buffers beside it: they are saved with the weights, and `Method.head` reads them."""
@@ -37,8 +35,5 @@ def dimensions(visual: nn.Module) -> int:
 
 def source_features(task: Task, source: "Source", count: int) -> tuple[Tensor, Tensor]:
     """f_0 [N, D] and labels [N] of the first `count` source images; one forward each, no graph."""
-    device = task.head.device
-    images, labels = source.images[:count], source.labels[:count]
-    chunks = (torch.from_numpy(images[at : at + CHUNK]).to(device) for at in range(0, len(labels), CHUNK))
-    features = torch.cat([task.frozen_features(chunk.float().div_(255)) for chunk in chunks])
-    return features, torch.from_numpy(labels).to(device)
+    labels = torch.from_numpy(source.labels[:count]).to(task.head.device)
+    return task.frozen_features_of(source.images[:count]), labels

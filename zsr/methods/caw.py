@@ -43,7 +43,7 @@ class CAW(AdversarialMethod):
         logged = {"robust_accuracy": accuracy(logits, batch.labels)}
         if self.alpha:
             log_p = F.log_softmax(logits, 1)
-            original = F.log_softmax(task.logits(task.frozen_features(batch.images)), 1)
+            original = F.log_softmax(task.logits(task.original_features(batch)), 1)
             unsure = 1 - log_p.gather(1, batch.labels[:, None]).squeeze(1).exp()  # [B]
             if self.detach_weight:
                 unsure = unsure.detach()

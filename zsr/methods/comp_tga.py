@@ -7,8 +7,9 @@ full size (TGA-ZSR can do without). Read from the authors' `Comp-TGA.py`.
 
 Setting: as TGA-ZSR, α = 0.10, β = 0.07; the README reports 55.44 clean, 44.46 PGD-100 over 16 sets and no AutoAttack.
 
-`template` must be one the text tower understands: a backbone whose vocabulary was never trained on "not" learns
-nothing from it. `map_size` below 224 makes the product cheaper, the distance is scaled to what it would be at 224.
+`template` must be made of words that the text tower knows. What it makes of "not" is another matter: on the embedded
+benchmark all denials share one direction (docs/benchmark.md), so the complement is the same map for every class.
+`map_size` below 224 makes the product cheaper, the distance is scaled to what it would be at 224.
 """
 
 from dataclasses import dataclass

@@ -29,9 +29,10 @@ class FARE(AdversarialMethod):
     """Squared distance of adversarial features to the original's clean ones."""
 
     needs_labels: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        target = task.frozen_features(batch.images)  # [B, D], once for attack and loss
+        target = task.original_features(batch)  # [B, D], once for attack and loss
         objective: Callable[[Tensor], Tensor] = lambda features: feature_distance(features, target)  # noqa: E731
         features = task.visual(self.attack(task, batch, objective).net_input)
         return feature_distance(features, target).mean(), {}

@@ -21,4 +21,5 @@ class FTAdv(AdversarialMethod):
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = task.logits(task.visual(self.attack(task, batch).net_input))  # [B, C]
-        return symmetric(logits, batch.labels), {"robust_accuracy": accuracy(logits, batch.labels)}
+        loss = symmetric(task.peers.gather(logits), task.peers.gather(batch.labels))
+        return loss, {"robust_accuracy": accuracy(logits, batch.labels)}

@@ -20,4 +20,5 @@ class FTClean(Method):
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = task.logits(task.features(batch.images))  # [B, C]
-        return symmetric(logits, batch.labels), {"accuracy": accuracy(logits, batch.labels)}
+        loss = symmetric(task.peers.gather(logits), task.peers.gather(batch.labels))
+        return loss, {"accuracy": accuracy(logits, batch.labels)}

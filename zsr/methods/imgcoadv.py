@@ -28,22 +28,29 @@ class ImgCoAdv(AdversarialMethod):
     """InfoNCE of adversarial images with views of the clean ones."""
 
     needs_labels: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False
 
     temperature: float = 0.07  # τ
 
-    def contrast(self, features: Tensor, views: Tensor) -> Tensor:
-        """Per image [B], from features [B, D] of either side."""
-        cosine = F.normalize(features, dim=1) @ F.normalize(views, dim=1).T  # [B, B]
-        own = torch.arange(len(cosine), device=cosine.device)
+    def contrast(self, task: Task, features: Tensor, views: Tensor) -> Tensor:
+        """Per image [b] of this process, from its features [b, D] and the views of the whole batch [B, D]."""
+        cosine = F.normalize(features, dim=1) @ F.normalize(views, dim=1).T  # [b, B]
+        own = torch.arange(len(cosine), device=cosine.device) + task.peers.rank * len(cosine)
         return F.cross_entropy(cosine / self.temperature, own, reduction="none")
+
+    @staticmethod
+    def views(task: Task, batch: Batch) -> Tensor:
+        """Features of one view of each image of the whole batch [B, D]."""
+        part = augment(batch.images, task.seed, batch.step, task.peers.rank, task.peers.size)
+        return task.peers.gather(task.features(part))
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():  # the attack has put the network into eval mode
-            views = task.features(augment(batch.images, task.seed, batch.step))
-        return lambda features: self.contrast(features, views)
+            views = self.views(task, batch)
+        return lambda features: self.contrast(task, features, views)
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         features = task.visual(self.attack(task, batch).net_input)
         with task.aside():
-            views = task.features(augment(batch.images, task.seed, batch.step))
-        return self.contrast(features, views).mean(), {}
+            views = self.views(task, batch)
+        return self.contrast(task, features, views).mean(), {}

@@ -17,7 +17,7 @@ the loss hardly moves a tower that already has small angles.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class LAAT(AdversarialMethod):
     """TeCoA towards expanded anchors, with clean and adversarial features held together."""
+
+    own_tensors: ClassVar[bool] = True
 
     beta: float = 1.0  # weight of the smoothing term
 

@@ -48,11 +48,11 @@ class PMGAFT(AdversarialMethod):
         """[B, C] at the variant's temperature."""
         return task.logits(features, task.scale if self.variant == "paper" else 1.0)
 
-    def divergence(self, reference: Tensor, adversarial: Tensor) -> Tensor:
+    def divergence(self, task: Task, reference: Tensor, adversarial: Tensor) -> Tensor:
         """The variant's direction and reduction, from log-probabilities [B, C]."""
         if self.variant == "paper":
             return kl(reference, adversarial).mean()
-        return kl(adversarial, reference).sum()
+        return kl(adversarial, reference).sum() * task.peers.size  # a mean over processes of what is a sum over images
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         net_input = self.attack(task, batch).net_input
@@ -62,11 +62,11 @@ class PMGAFT(AdversarialMethod):
         log_p = F.log_softmax(logits, 1)
         if self.alpha:
             original = F.log_softmax(self.logits(task, task.frozen(net_input)), 1)  # no graph: nothing here trains
-            logged["general"] = (general := self.divergence(original, log_p)).detach()
+            logged["general"] = (general := self.divergence(task, original, log_p)).detach()
             loss = loss + self.alpha * general
         if self.beta:
             with task.aside():
                 clean = F.log_softmax(self.logits(task, task.features(batch.images)), 1)
-            logged["clean"] = (clean_term := self.divergence(clean, log_p)).detach()
+            logged["clean"] = (clean_term := self.divergence(task, clean, log_p)).detach()
             loss = loss + self.beta * clean_term
         return loss, logged

@@ -1,7 +1,7 @@
 """Visual prompts: the tower is frozen, a few numbers in its input train, under any of the losses of TeCoA's table."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -11,6 +11,7 @@ from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, Method
 from zsr.methods.ce import CE
 from zsr.methods.coadv import CoAdv
+from zsr.methods.frozen import FrozenTower
 from zsr.methods.imgcoadv import ImgCoAdv
 from zsr.methods.tecoa import TeCoA
 from zsr.task import Task
@@ -21,23 +22,19 @@ if TYPE_CHECKING:
 LOSSES = {"tecoa": TeCoA, "ce": CE, "adv": Adv, "coadv": CoAdv, "imgcoadv": ImgCoAdv}
 
 
-class Prompted(nn.Module):
-    """A frozen tower behind a prompt: `visual` stays in eval mode, so nothing of it moves, statistics included."""
+class Prompted(FrozenTower):
+    """A frozen tower behind one prompt."""
 
     def __init__(self, visual: nn.Module, prompt: Tensor) -> None:
-        super().__init__()
-        self.visual = visual
+        super().__init__(visual)
         self.prompt = nn.Parameter(prompt)
-
-    def train(self, mode: bool = True) -> "Prompted":
-        super().train(mode)
-        self.visual.eval()
-        return self
 
 
 @dataclass(frozen=True)
 class VisualPrompt(AdversarialMethod):
     """What the prompts share: the loss of another method with its defaults, and only `prompt` trains."""
+
+    own_tensors: ClassVar[bool] = True
 
     criterion: str = "tecoa"  # tecoa | ce | adv | coadv | imgcoadv
 

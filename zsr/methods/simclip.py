@@ -34,6 +34,7 @@ class SimCLIP(AdversarialMethod):
     """Cosine of adversarial and clean embeddings, each side's gradient stopped in turn."""
 
     needs_labels: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False
 
     variant: str = "paper"  # paper | code
 
@@ -42,7 +43,7 @@ class SimCLIP(AdversarialMethod):
             raise unknown("variant", self.variant, VARIANTS, "simclip")
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        original = task.frozen_features(batch.images)  # [B, D]
+        original = task.original_features(batch)  # [B, D]
         objective: Callable[[Tensor], Tensor] = lambda features: feature_distance(features, original)  # noqa: E731
         adversarial = task.visual(self.attack(task, batch, objective).net_input)
         if self.variant == "code":

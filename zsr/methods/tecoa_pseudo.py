@@ -22,5 +22,5 @@ class TeCoAPseudo(TeCoA):
     needs_labels: ClassVar[bool] = False
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        labels = task.logits(task.frozen_features(batch.images)).argmax(1)
+        labels = task.logits(task.original_features(batch)).argmax(1)
         return super().loss(task, batch._replace(labels=labels))

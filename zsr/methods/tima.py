@@ -14,7 +14,7 @@ weight. No number of the papers is known: results are this project's. Evaluation
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TIMA(AdversarialMethod):
     """TeCoA with an adaptive margin and distillation, towards texts that were moved apart first."""
+
+    own_tensors: ClassVar[bool] = True
 
     energy: float = 1.0  # λ1
     keep: float = 1.0  # λ2
@@ -79,7 +81,7 @@ class TIMA(AdversarialMethod):
         loss = F.cross_entropy(logits + task.scale * task.extras["margins"][batch.labels], batch.labels)
         logged = {"robust_accuracy": accuracy(logits, batch.labels)}
         if self.distil:
-            original = F.log_softmax(self.logits(task, task.frozen_features(batch.images)), 1)
+            original = F.log_softmax(self.logits(task, task.original_features(batch)), 1)
             distance = kl(original, F.log_softmax(logits, 1)).mean()
             loss, logged["distillation"] = loss + self.distil * distance, distance.detach()
         return loss, logged

@@ -49,7 +49,7 @@ class UCAT(AdversarialMethod):
         logged = {"robust_accuracy": accuracy(logits, batch.labels)}
         if not self.weight:
             return loss, logged
-        original = self.evidence(task, task.frozen_features(batch.images))
+        original = self.evidence(task, task.original_features(batch))
         divergence = self.factor * dirichlet_kl(self.evidence(task, features), original).mean()
         logged["evidence"] = divergence.detach()
         return loss + divergence.to(loss.dtype), logged

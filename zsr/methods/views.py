@@ -10,10 +10,14 @@ RATIO = (3 / 4, 4 / 3)  # its width over its height
 JITTER = 0.4  # brightness, contrast and saturation are scaled by 1 ± JITTER
 
 
-def augment(images: Tensor, seed: int, step: int) -> Tensor:
-    """One view [B, 3, H, W] of each image in [0, 1]; random numbers are drawn on the CPU, so equal on every device."""
+def augment(images: Tensor, seed: int, step: int, part: int = 0, parts: int = 1) -> Tensor:
+    """One view [B, 3, H, W] of each image in [0, 1]; random numbers are drawn on the CPU, so equal on every device.
+
+    `images` may be one of several equal parts of a batch: an image's view is that of its place in the whole.
+    """
     random = np.random.default_rng([seed, 13, step])
-    drawn = torch.from_numpy(random.random((len(images), 8), np.float32)).to(images.device)
+    drawn = random.random((parts, len(images), 8), np.float32)[part]
+    drawn = torch.from_numpy(drawn).to(images.device)
     area = AREA[0] + (AREA[1] - AREA[0]) * drawn[:, 0]
     low, high = torch.tensor(RATIO).log().tolist()
     ratio = (low + (high - low) * drawn[:, 1]).exp()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
+from zsr.methods.frozen import tokens_in
 from zsr.methods.patches import require
 from zsr.methods.prompted import Prompted, VisualPrompt
 from zsr.task import Task
@@ -26,9 +27,7 @@ class TokenPrompted(Prompted):
 
     def forward(self, x: Tensor) -> Tensor:
         tower = self.visual
-        x = tower.conv1(x).flatten(2).transpose(1, 2)  # [B, P, width]
-        x = torch.cat([tower.class_embedding.expand(len(x), 1, -1).to(x.dtype), x], 1)
-        x = x + tower.positional_embedding.to(x.dtype)
+        x = tokens_in(tower, x)
         x = torch.cat([x, self.prompt.expand(len(x), -1, -1).to(x.dtype)], 1)
         x = tower.transformer(tower.ln_pre(x))
         return tower.ln_post(x)[:, 0] @ tower.proj  # [B, D]
