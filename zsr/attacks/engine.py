@@ -21,6 +21,7 @@ from zsr.attacks.ledger import Judge, Ledger
 from zsr.attacks.schedule import Round, Seen, State
 from zsr.attacks.threat import Threat
 from zsr.attacks.victim import Victim, not_finite
+from zsr.attacks.watch import FIRST, Watch
 from zsr.errors import ZsrError, unknown
 
 
@@ -41,6 +42,8 @@ class Engine(Judge):
         if verdict not in ("any", "last"):
             raise unknown("verdict", verdict, ("any", "last"), "attack")
         self.seed, self.verdict = seed, verdict
+        self.watch = Watch(victim.device)
+        self.doubted: set[int] = set()  # images that a pass took for fallen and float32 did not
 
     def run(self, ledger: Ledger, this: Round) -> None:
         """Attack every image that still stands, and write down who fell."""
@@ -118,6 +121,7 @@ class Engine(Judge):
         aux = {f"aux.{k}": v for k, v in this.objective.prepare(logits, state["y"]).items()}
         state |= aux
         state |= this.schedule.begin(self.threat, state, self.seed, this.stream)
+        state[FIRST] = torch.zeros(len(x0), device=device)
         return state
 
     def _pass(self, ledger: Ledger, this: Round, state: State, image: list[int], age: list[int]) -> set[int]:
@@ -129,10 +133,12 @@ class Engine(Judge):
         finite = torch.isfinite(loss.flatten(1).sum(1)) if loss.ndim > 1 else torch.isfinite(loss)
         if grad is not None:  # a NaN gradient has sign 0: unseen, the image would stand because it was never attacked
             finite = finite & torch.isfinite(grad.flatten(1).sum(1, dtype=torch.float32))
+        wrong = logits.argmax(1) != state["y"]
+        self.watch.see(this, state, loss, grad, wrong, live, age)
         if self.verdict == "last":
             self._finite &= finite.all()  # looked at when the round ends: no wait
         else:
-            wrong = this.schedule.suspects(self.threat, state, logits.argmax(1) != state["y"])
+            wrong = this.schedule.suspects(self.threat, state, wrong)
             flags = torch.stack([wrong, finite]).tolist()  # the one wait of this pass
             if not all(flags[1][slot] for slot in live):
                 raise not_finite("logits or gradients")
@@ -140,6 +146,7 @@ class Engine(Judge):
             if suspects:
                 steps = {slot: age[slot] + 1 for slot in suspects}
                 fallen = self._confirm(ledger, this, x, image, suspects, steps)
+                self.doubted |= {image[slot] for slot in suspects if slot not in fallen}
         self._count(this, len(live), len(live) - len(fallen), loss)
         this.schedule.advance(self.threat, state, Seen(loss, grad, logits, age))
         return fallen
@@ -152,21 +159,24 @@ class Engine(Judge):
     def _evaluate(self, this: Round, state: State) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits, per-image losses and the gradient with respect to the network's input; averaged over `eot` draws."""
         aux = {k[4:]: v for k, v in state.items() if k.startswith("aux.")}
-        net = state["net"].detach()
-        total: tuple[Tensor, ...] | None = None
-        for _ in range(this.eot):
-            if this.schedule.needs_gradient:
-                net.requires_grad_()
-                with torch.enable_grad():
-                    logits = self.victim.logits(net)
-                    self.victim.differentiable(logits)
-                    loss = this.objective(logits, state["y"], aux)
-                grad = self.victim.gradient(loss, net, logits if this.schedule.scale_free else None)
-                sample = (logits.detach(), loss.detach(), grad)
-            else:
+
+        def look(net: Tensor, y: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            net, known = net.detach(), dict(zip(aux, given, strict=True))
+            if not this.schedule.needs_gradient:
                 with torch.no_grad():
                     logits = self.victim.logits(net)
-                    sample = (logits, this.objective(logits, state["y"], aux))
+                    return logits, this.objective(logits, y, known)
+            net.requires_grad_()
+            with torch.enable_grad():
+                logits = self.victim.logits(net)
+                self.victim.differentiable(logits)
+                loss = this.objective(logits, y, known)
+            grad = self.victim.gradient(loss, net, logits if this.schedule.scale_free else None)
+            return logits.detach(), loss.detach(), grad
+
+        total: tuple[Tensor, ...] | None = None
+        for _ in range(this.eot):
+            sample = self.victim.memory.within(look, state["net"], state["y"], *aux.values())
             total = sample if total is None else tuple(a + b for a, b in zip(total, sample, strict=True))
         if this.eot > 1:
             total = tuple(a / this.eot for a in total)

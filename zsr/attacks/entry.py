@@ -33,6 +33,8 @@ class Verdicts:
     attack: list[str]  # which attack felled it, '' if none did
     notes: list[str] = field(default_factory=list)  # rules applied, path taken
     overhead: float = 1.0  # passes spent over those that images still under attack needed
+    signs: dict[str, dict] = field(default_factory=dict)  # part -> what its passes showed (`zsr.attacks.watch`)
+    doubted: int = 0  # images that a pass in the attack's precision took for fallen, and that stand in float32
 
 
 @torch.no_grad()
@@ -89,11 +91,13 @@ def attack(
         ledger = engine.open(x, y, keys, keep_images)
         _check_constant(x, ledger.clean_logits)
         notes = component.run(engine, ledger, name) if len(x) else []
+    notes = [*notes, *victim.memory.notes]
     path = "normalisation fused into the step" if victim.fused else "plain path: the model normalises by itself"
     return Verdicts(
         ledger.robust, ledger.x_adv, ledger.prediction, ledger.clean, ledger.margin, ledger.clean_margin,
         ledger.step, ledger.distance, victim.passes, ledger.felled_by, [*notes, path],
-        (victim.passes.forward + victim.passes.backward) / max(engine.needed, 1),
+        (victim.passes.forward + victim.passes.backward) / max(engine.needed, 1), engine.watch.facts(),
+        sum(bool(ledger.robust[i]) for i in engine.doubted),
     )  # fmt: skip
 
 
