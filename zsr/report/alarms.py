@@ -5,6 +5,7 @@ same images decide (exact McNemar), so that noise on small sets does not cry wol
 """
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -22,6 +23,8 @@ MASKED = 0.05  # PGD this far above AutoAttack: gradients are likely masked
 FLIPS = 0.005  # verdicts that batch shapes may move
 TAIL = 0.01  # share of images that fall in the last tenth of the steps of an attack that has not converged
 LEVEL = 0.01
+ZERO = 0.05  # share of images without a gradient at their first iterate
+FEW = 10  # images below which a mean loss says nothing
 
 
 def find(cells: list[Measured], labels: dict[tuple, str], missing: Iterable[dict]) -> pd.DataFrame:
@@ -58,6 +61,27 @@ def find(cells: list[Measured], labels: dict[tuple, str], missing: Iterable[dict
     return frame.sort_values("severity", kind="stable", ignore_index=True)
 
 
+def averages(sets: pd.DataFrame, methods: pd.DataFrame, scopes: dict[tuple, dict[str, list[str]]]) -> list[dict]:
+    """Means that are not those of their entries, one alarm each; what made them does not check them."""
+    keys = ["protocol", "backbone", "model", "attack", "eps"]
+    names = [*keys, "dataset", "clean", "robust"]
+    entries = {tuple(row[:6]): row[6:] for row in sets[names].itertuples(index=False, name=None)}
+    lines = []
+    for row in methods[[*keys, "scope", "clean", "robust"]].itertuples(index=False, name=None):
+        key, scope, said = row[:5], row[5], row[6:]
+        members = [entries.get((*key, name)) for name in scopes[(key[0], key[3], key[4])][scope]]
+        for place, quantity in enumerate(("clean", "robust")):
+            shares = [math.nan if entry is None else entry[place] for entry in members]
+            mean = math.fsum(shares) / len(shares)
+            if math.isnan(mean) != math.isnan(said[place]) or abs(mean - said[place]) > 1e-9:
+                lines.append(
+                    {"severity": "alarm", "kind": "average is not that of its entries",
+                     **dict(zip(keys, key, strict=True)), "dataset": "",
+                     "message": f"{scope}, {quantity}: {said[place]:.4f} is written, the sets give {mean:.4f}"}
+                )  # fmt: skip
+    return lines
+
+
 def _groups(cells: list[Measured], key) -> Iterable[list[Measured]]:
     found: dict[tuple, list[Measured]] = defaultdict(list)
     for cell in cells:
@@ -78,10 +102,33 @@ def _alone(cell: Measured) -> Iterable[tuple[str, str, str]]:
         yield "clean at chance", "note", f"{clean:.1%} clean accuracy, guessing gives {cell.chance:.1%}"
     if robust == clean > 0 and n >= 50 and value(cell.eps) > 0:
         yield "attack without effect", "alarm", f"not one of {int(cell.right.sum())} correct images fell"
+    yield from _signs(cell)
+    if cell.doubted:
+        share, half = cell.doubted / n, "the attack's own precision felled {} images that stand in float32 ({:.1%})"
+        yield "precisions disagree", "alarm" if share > FLIPS else "note", half.format(cell.doubted, share)
     if cell.step is not None and cell.steps >= 10:
         late = float(((cell.step > 0.9 * cell.steps) & ~cell.robust).mean())
         if late > TAIL:
             yield "attack not converged", "note", f"{late:.1%} of all images fell in the last tenth of its steps"
+
+
+def _signs(cell: Measured) -> Iterable[tuple[str, str, str]]:
+    """What the passes themselves show of a gradient that does not lead anywhere."""
+    for part, seen in cell.signs.items():
+        if seen["zero_gradient"] > ZERO * seen["images"]:
+            share = seen["zero_gradient"] / seen["images"]
+            yield "zero gradients", "alarm", f"{part}: {share:.1%} of {seen['images']} images give no gradient at all"
+        if seen["ended"] >= FEW and seen["last"] <= seen["first"]:
+            yield (
+                "loss does not rise",
+                "alarm",
+                (
+                    f"{part}: {seen['first']:.4g} at the first step, {seen['last']:.4g} at the last, "
+                    f"over {seen['ended']} images"
+                ),
+            )
+        elif seen["ended"] >= FEW and seen["rose"] < seen["ended"] / 2:
+            yield "loss does not rise", "note", f"{part}: on {seen['rose']} of {seen['ended']} images alone"
 
 
 def _clean_disagrees(same: list[Measured]) -> Iterable[tuple[Measured, str]]:
@@ -116,7 +163,7 @@ def _rises(curve: list[Measured]) -> Iterable[tuple[Measured, str, str]]:
 
 def _orders(rivals: list[Measured]) -> Iterable[tuple[Measured, str, str]]:
     """Stronger attacks must not leave more images standing than weaker ones."""
-    black = [c for c in rivals if c.attack_name in BLACK_BOX]
+    black = [c for c in rivals if c.attack_name in BLACK_BOX and not c.follows]  # a chained one inherits its falls
     strong = [c for c in rivals if c.attack_name in AUTOATTACK]
     white = [c for c in rivals if c.attack_name not in BLACK_BOX + AUTOATTACK]
     for ours in white:

@@ -19,7 +19,7 @@ from zsr.report.theme import INK, config
 
 NAMES = ("plane", "epsilon", "heatmap", "steps", "training", "cost")
 MEAN = "mean, zero-shot"
-METRICS = 4  # of a training log: the loss first, what the method adds, then what every log has
+METRICS = 6  # of a training log: the loss first, what the method adds, then what every log has
 POINTS = 150  # of a training curve: more cannot be seen
 
 
@@ -95,7 +95,9 @@ class Figures:
         )
         rows = int(frame.groupby("backbone")["model"].nunique().max())
         least = 110 + 34 * (len(self.sets) + 1)
-        return (boxes + text).properties(width=640, height=26 * rows, usermeta={"least": least}).add_params(
+        room = {"left": 5, "top": 5, "right": 70, "bottom": 5}  # the last name leans out of the plot
+        size = {"width": 640, "height": 26 * rows, "padding": room}
+        return (boxes + text).properties(**size, usermeta={"least": least}).add_params(
             quantity, *self.choices.parameters(keys)
         )  # fmt: skip
 
@@ -203,6 +205,11 @@ def svg(spec: dict) -> str:
     """The picture of a Vega-Lite JSON at its starting choice; rendered without network."""
     quiet = spec | {"config": spec["config"] | {"aria": False}}  # a label on each of 2,000 marks helps no reader
     return vl_convert.vegalite_to_svg(quiet, allowed_base_urls=[])
+
+
+def pdf(picture: str) -> bytes:
+    """An SVG of `svg` as PDF, with the same look; `currentColor` is black there."""
+    return vl_convert.svg_to_pdf(picture.replace("currentColor", "#000"))
 
 
 def _words(text: str) -> alt.Chart:

@@ -13,7 +13,7 @@ from zsr.report.answer import key
 from zsr.report.escape import text
 from zsr.report.percent import fixed, percent
 
-MEANS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word"}
+MEANS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word", "all": "mean, all with source"}
 FIELDS = ["clean", "clean_lo", "clean_hi", "clean_sd", "clean_mark", "robust", "robust_lo", "robust_hi", "robust_sd",
           "robust_mark"]  # fmt: skip
 
@@ -24,12 +24,12 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
     found = []
     for (protocol, backbone), part in sets.groupby(["protocol", "backbone"], sort=False):
         means = methods[(methods["protocol"] == protocol) & (methods["backbone"] == backbone)]
-        columns = [{"name": label, "kind": "mean", "scope": scope} for scope, label in MEANS.items()
-                   if (means["scope"] == scope).any()]  # fmt: skip
-        if len(columns) == 2 and set(means[means["scope"] == "unrelated"]["sets"]) == set(
-            means[means["scope"] == "zero-shot"]["sets"]
-        ):
-            columns.pop()  # the same sets: one column says it
+        columns, counts = [], set()
+        for scope, label in MEANS.items():
+            sizes = frozenset(means.loc[means["scope"] == scope, "sets"])
+            if sizes and sizes not in counts:  # the same number of sets, the same sets: one column says it
+                columns.append({"name": label, "kind": "mean", "scope": scope})
+                counts.add(sizes)
         for name, rows in part.groupby("dataset", sort=False):
             row = rows.iloc[0]
             kind = "source" if row["is_source"] else "shared" if row["shares_words"] else "zero-shot"

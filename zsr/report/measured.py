@@ -46,9 +46,14 @@ class Measured:
     step: np.ndarray | None = field(default=None, repr=False)  # [n] int32, as in zsr.attacks.Verdicts
     steps: int = 0  # the budget of an attack that is one run of steps, else 0
     seconds: float = 0.0
+    zero_shot: bool = True  # False: a read-out that was trained on these very classes
     forward: int = 0
     backward: int = 0
     spec_hash: str = ""
+    follows: str = ""  # the cells whose fallen images were not attacked again
+    signs: dict = field(default_factory=dict, repr=False)  # what the attack's passes showed (`zsr.attacks.watch`)
+    doubted: int = 0  # images that fell in the attack's precision alone
+    worst_case: bool = False  # whether the protocol asks for the union over its attacks
     faults: tuple[str, ...] = ()  # where rows contradict the summary or themselves
 
     @property
@@ -78,6 +83,7 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
             "id": str(model["id"]),
             "method": str(model["method"]),
             "train_eps": "" if model["train_eps"] is None else str(model["train_eps"]),
+            "zero_shot": bool(model.get("zero_shot", True)),
             "seed": int(model["seed"] or 0),  # a model that was not trained has none
             "dataset": str(data["name"]),
             "is_source": bool(data["is_source"]),
@@ -88,14 +94,20 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
             "attack_name": str(attack["name"]),
             "threat": str(cell["threat"]),
             "eps": str(cell["eps"]),
-            "steps": _budget(attack),
+            "steps": 0 if cell["follows"] else _budget(attack),
+            "follows": str(cell["follows"]),
+            "worst_case": bool(cell["worst_case"]),
+            "signs": cell["signs"],
+            "doubted": int(cell["doubted"]),
             "seconds": float(cell["seconds"]),
             "forward": int(cell["passes"]["forward"]),
             "backward": int(cell["passes"]["backward"]),
             "spec_hash": str(cell["spec_hash"]),
         }
         order = np.argsort(frame["index"].to_numpy(), kind="stable")
-        column = {name: frame[name].to_numpy()[order] for name in frame.columns if name != "felled_by"}
+        column = {
+            name: frame[name].to_numpy()[order] for name in frame.columns if name not in ("felled_by", "felled_in")
+        }
         label, robust = column["label"].astype(np.int64), column["robust"].astype(bool)
         right = column["clean"] == label
         step = column["step"].astype(np.int32)
@@ -141,9 +153,14 @@ def _faults(cell: dict, column: dict[str, np.ndarray], right: np.ndarray, robust
 
 
 def unions(cells: list[Measured]) -> list[Measured]:
-    """The worst case: an image stands only if it stood against every attack run at that ε in that threat model."""
+    """The worst case: an image stands only if it stood against every attack run at that ε in that threat model.
+
+    Of protocols that ask for it alone: whoever reproduces a paper wants its columns and no other.
+    """
     together: dict[tuple, list[Measured]] = defaultdict(list)
     for cell in cells:
+        if not cell.worst_case:
+            continue
         together[(cell.group, cell.id, cell.dataset, cell.threat, cell.eps)].append(cell)
     threats = {cell.protocol: set() for cell in cells}
     for cell in cells:
@@ -176,5 +193,8 @@ def _union(members: list[Measured], label: str) -> Measured:
         forward=sum(m.forward for m in members),
         backward=sum(m.backward for m in members),
         spec_hash="",
+        follows="",
+        signs={},
+        doubted=0,
         faults=(),
     )

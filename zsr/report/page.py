@@ -5,20 +5,23 @@ when it scrolls into view. The Content-Security-Policy lets run exactly the scri
 and forbids every request, so a name that slipped through the escaping could still neither run nor phone home.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import vl_convert
 
-from zsr.report import answer, columnar, evidence, grid
+from zsr.report import answer, columnar, costs, evidence, gallery, grid
+from zsr.report import published_section as published
 from zsr.report.epsilon import ordered
 from zsr.report.escape import data_uri, script_code, script_hash, script_json, text
 from zsr.report.headline import pick
 
 HERE = Path(__file__).parent
 # one script in parts; its later parts use what the earlier ones define
-PARTS = ("page.js", "page_downloads.js", "page_evidence.js", "page_figures.js", "page_wiring.js")
+PARTS = ("page.js", "page_downloads.js", "page_evidence.js", "page_figures.js", "page_gallery.js",
+         "page_wiring.js")  # fmt: skip
 CAPTIONS = {
     "plane": ("Clean against robust accuracy", "Each point is a model: the mean over zero-shot sets with its 95 % "
               "interval. Wedges lead from the undefended model; on a dashed line the harmonic mean H is equal."),
@@ -42,12 +45,15 @@ def render(
     cells: Iterable[dict],
     models: Iterable[dict] = (),
     sheets: Iterable[dict] = (),
+    examples: tuple[Sequence[dict], Mapping[str, np.ndarray]] = ((), {}),
+    beside: pd.DataFrame | None = None,
 ) -> str:
     """The page.
 
     `tables` as `zsr.report.tables.build` returns them; `figures` their Vega-Lite JSON, `pictures` their SVG;
     `cells` the summaries of all cells (each with its `path`), `models` the manifests (each with `id`);
-    `sheets` contact sheets: {'name', 'caption', 'png': bytes}.
+    `sheets` contact sheets: {'name', 'caption', 'png': bytes}; `examples` the entries of the gallery and its pictures;
+    `beside` published numbers beside ours.
     """
     grids = grid.grids(dict(tables))
     options, start = _choices(tables["cells"])
@@ -60,6 +66,7 @@ def render(
         "answers": answer.sentences(tables["methods"], tables["paired"]),
         "evidence": evidence.pack(cells),
         "models": evidence.pack(models),
+        "gallery": gallery.pack(*examples, dict(zip(tables["cells"]["id"], tables["cells"]["model"], strict=True))),
     }
     scripts = [
         script_code(vl_convert.javascript_bundle()),
@@ -79,7 +86,10 @@ def render(
         "answer": first,
         "tables": "".join(grid.html(g, i, at, _caption(g), not shown[i]) for i, g in enumerate(grids)),
         **{f"figure_{name}": _figure(name, pictures[name]) for name in CAPTIONS},
+        "costs": costs.html(tables["training"]),
         "sheets": _sheets(sheets),
+        "published": published.html(beside),
+        "gallery": _gallery(data["gallery"]),
         "alarms": _alarms(tables["alarms"]),
         "data": script_json(data),
         "bundle": scripts[0],
@@ -159,6 +169,26 @@ def _sheets(sheets: Iterable[dict]) -> str:
         for sheet in sheets
     ]
     return f"<div class='sheets'>{''.join(items)}</div>" if items else "<p>No contact sheets were made.</p>"
+
+
+def _gallery(packed: Mapping) -> str:
+    if not packed["entries"]:
+        return (
+            "<p>No adversarial examples were kept: write <code>store: examples</code> in a protocol of the config.</p>"
+        )
+    filters = "".join(
+        f"<label>{name.capitalize()} <select name='{name}'><option value=''>all</option></select></label>"
+        for name in ("set", "model", "fate")
+    )
+    left = f" {packed['left']} more did not fit into the page." if packed["left"] else ""
+    return (
+        "<p class='key'>Images drawn by seed, never by taste; all models of a set are shown on the same images. The "
+        "perturbation is amplified around grey. Probabilities are those of the model in fp32; attention is that of the "
+        f"class token in the last layer, mean over heads, before and after.{left}</p>"
+        f"<form class='filters' aria-label='Filter the gallery'>{filters}<output aria-live='polite'></output></form>"
+        "<div class='cards'></div><noscript><p>The gallery needs JavaScript.</p></noscript>"
+        "<p><button type='button' class='more' hidden>Show more</button></p>"
+    )
 
 
 def _alarms(alarms: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@ function drawAnswer() {
   const html = DATA.answers[[state.protocol, state.backbone, state.attack, state.eps].join(SEP)];
   $(".answer").innerHTML = html ?? "<p class='lead'>There is no result for this choice.</p>"; // escaped when it was made
 }
-$(".bar").addEventListener("change", (event) => { state[event.target.name] = event.target.value; drawAnswer(); drawTable(); redraw(); });
+$(".bar").addEventListener("change", (event) => { state[event.target.name] = event.target.value; drawAnswer(); drawTable(); redraw(); cards = FIRST; if ($(".filters")) fillFilters(); drawGallery(); });
 $(".bar").addEventListener("submit", (event) => event.preventDefault());
 $(".tools").addEventListener("change", (event) => {
   if (event.target.name === "view") { state.view = event.target.value; drawTable(); }
@@ -34,6 +34,19 @@ addEventListener("scroll", () => { // the table itself scrolls too: hear it on t
   if (td && td === document.activeElement) showTip(td); else hideTip();
 }, {passive: true, capture: true});
 $$("details[data-list]").forEach((details) => details.addEventListener("toggle", () => { if (details.open) fillList(details); }));
+if ($(".filters")) {
+  $(".filters").addEventListener("change", () => { cards = FIRST; drawGallery(); });
+  $(".filters").addEventListener("submit", (event) => event.preventDefault());
+  $(".more").addEventListener("click", () => { // focus goes to the first card that is new
+    const first = cards;
+    cards += FIRST;
+    drawGallery();
+    const node = $$(".card")[first];
+    if (node) { node.tabIndex = -1; node.focus(); }
+  });
+  fillFilters();
+  drawGallery();
+}
 drawTable();
 $$(".chart").forEach((node) => watcher.observe(node));
 window.zsr = {state, makers: MAKERS, views, draw, lists: LISTS}; // for the console, and for tests
