@@ -1,5 +1,6 @@
 """A prepared split on disk: memory-mapped uint8 images, labels, and the record that says what their bytes must be."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
             )
         if array is None:
             array = np.lib.format.open_memmap(images, "w+", np.uint8, (count, *chunk.images.shape[1:]))
+            reserve(images)
         take = min(len(chunk.images), count - done)
         array[done : done + take] = chunk.images[:take]
         found.append(np.asarray(chunk.labels[:take], np.int64))
@@ -47,8 +49,18 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
     return facts, captions
 
 
+def reserve(path: Path) -> None:
+    """Claim a file's blocks at once: a full disk says so here, a write through the map would be killed (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def read(images: Path, record: dict, classes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Open a prepared split; refuse damaged bytes, and labels that no class name exists for."""
+    """Open a prepared split; refuse damaged bytes, and labels that no class name exists for.
+
+    A split that stays encoded gives the same pixels when it is indexed (`zsr.data.encoded`).
+    """
     labels = images.with_name("labels.npy")
     for name, path in (("images", images), ("labels", labels)):
         check_digest(path, record["digests"][name])
@@ -57,4 +69,10 @@ def read(images: Path, record: dict, classes: int | None = None) -> tuple[np.nda
             f"{images.parent}: a label is {record['labels']['most']}, but the dataset names {classes} classes; "
             "correct `classes` of its definition"
         )
-    return np.load(images, mmap_mode="r", allow_pickle=False), np.load(labels, allow_pickle=False)
+    pixels, known = np.load(images, mmap_mode="r", allow_pickle=False), np.load(labels, allow_pickle=False)
+    if known.dtype.names is None:
+        return pixels, known
+    from zsr.data.encoded import Encoded
+    from zsr.data.transforms import parse
+
+    return Encoded(pixels, known, parse(record["spec"]["transform"])), known["label"].copy()

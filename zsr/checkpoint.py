@@ -42,6 +42,7 @@ class Checkpoint:
         if found["spec_hash"] != self.spec_hash:
             print(f"{self.path}: of another spec, not resumed; starting from the beginning", file=sys.stderr)
             return None
+        print(f"{self.path.name}: goes on from step {found['state'].get('step', '?')}", file=sys.stderr)
         return found["state"]
 
     def step(self, state: Callable[[], dict]) -> None:

@@ -4,20 +4,23 @@ The JSON schema (workflow/schemas/config.schema.yaml) knows the shape; the names
 readers are known from their files (`zsr.registry`), recipes from their dataclasses. Nothing here imports torch.
 """
 
-import copy
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from zsr import registry
+from zsr import lineage, registry
+from zsr import protocol as protocols
+from zsr.backbones import complete_backbone, complete_published
+from zsr.data import transforms
 from zsr.datasets import datasets_used, definition, need_split
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, unknown
+from zsr.models.catalogue import needs_tower
+from zsr.models.context import check_depth
 from zsr.registry import PACKAGE
 from zsr.schema import check_schema
 from zsr.settings import check_settings, settings_of
-
-ARCHS = PACKAGE / "models" / "archs"
 
 
 def read(path: Path) -> dict:
@@ -35,18 +38,28 @@ def read(path: Path) -> dict:
 
 def complete(raw: dict) -> dict:
     """Check a config and fill in every default; the argument is left as it is."""
-    config = copy.deepcopy(raw)
+    config = _unshared(raw)
+    protocols.fill_in(config)
     check_schema(config)
     _check_unique(config)
     config["datasets"] = {name: definition(config, name, where) for name, where in datasets_used(config).items()}
     for i, backbone in enumerate(config["backbones"]):
-        _complete_backbone(config, backbone, f"backbones[{i}] '{backbone['name']}'")
+        complete_backbone(config, backbone, f"backbones[{i}] '{backbone['name']}'")
     _complete_finetune(config)
     for i, model in enumerate(config["models"]):
         _complete_model(config, model, f"models[{i}] '{model['name']}'")
+    config["models"] = lineage.settle(config["models"])
     for i, protocol in enumerate(config["protocols"]):
-        _complete_protocol(config, protocol, f"protocols[{i}] '{protocol['name']}'")
+        protocols.complete(config, protocol, f"protocols[{i}] '{protocol['name']}'")
+    _check_readouts(config)
     return config
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which nothing stands twice: what YAML's anchors share would be completed once for all its places."""
+    if isinstance(value, dict):
+        return {key: _unshared(part) for key, part in value.items()}
+    return [_unshared(part) for part in value] if isinstance(value, list) else value
 
 
 def _check_unique(config: dict) -> None:
@@ -61,21 +74,6 @@ def _check_unique(config: dict) -> None:
             seen.add(entry["name"])
 
 
-def _complete_backbone(config: dict, backbone: dict, where: str) -> None:
-    known = sorted(path.stem for path in ARCHS.glob("*.yaml"))
-    if backbone["arch"] not in known:
-        raise unknown("backbone architecture", backbone["arch"], known, f"{where}.arch")
-    backbone["definition"] = yaml.safe_load((ARCHS / f"{backbone['arch']}.yaml").read_text())
-    if "pretrain" not in backbone:
-        raise ZsrError(f"{where}: the key 'pretrain' is missing; '{backbone['arch']}' has no weights to start from")
-    recipe = dict(backbone["pretrain"])
-    dataset, split = recipe.pop("dataset"), recipe.pop("split")
-    need_split(config, dataset, split, f"{where}.pretrain.split")
-    fields = registry.fields_of(PACKAGE / "pretrain.py", "PretrainRecipe")
-    recipe = check_settings(fields, recipe, f"{where}.pretrain")
-    backbone["pretrain"] = {"dataset": dataset, "split": split, "recipe": recipe}
-
-
 def _complete_finetune(config: dict) -> None:
     given = config["finetune"]
     config["finetune"] = {
@@ -88,56 +86,104 @@ def _complete_finetune(config: dict) -> None:
 def _recipe(config: dict, over: dict, where: str) -> dict:
     """The training recipe of one model: `finetune`, with the model's own keys over it."""
     merged = {**config["finetune"]["given"], **over}
-    dataset, split = merged.pop("dataset"), merged.pop("split")
-    need_split(config, dataset, split, f"{where}.split")
-    if not config["datasets"][dataset]["classes"]:
-        raise ZsrError(f"{where}: the source dataset '{dataset}' has no classes to fine-tune on")
+    dataset, split, transform = merged.pop("dataset"), merged.pop("split"), merged.pop("transform")
+    size = need_split(config, dataset, split, f"{where}.split")
+    transform = transforms.choose(transform, config["datasets"][dataset], f"{where}.transform ('{dataset}')")
     recipe = check_settings(registry.fields_of(PACKAGE / "recipe.py", "Recipe"), merged, where)
-    return {"dataset": dataset, "split": split, "recipe": recipe}
+    _check_shots(recipe, config["datasets"][dataset], dataset, size, where)
+    batch, processes = recipe["batch"], recipe["processes"]
+    if processes < 1 or batch % processes:
+        raise ZsrError(f"{where}.processes: a batch of {batch} cannot be split into {processes} equal parts")
+    return {"dataset": dataset, "split": split, "transform": transform, "recipe": recipe}
+
+
+def _check_shots(recipe: dict, about: dict, dataset: str, size: int, where: str) -> None:
+    """What can be known before the labels are: the job itself looks at each class."""
+    shots, classes = recipe["shots"], len(about["classes"])
+    if not shots:
+        return
+    if shots < 0:
+        raise ZsrError(f"{where}.shots: {shots} is less than 0; write how many images of each class, 0 for all")
+    if recipe["images"]:
+        raise ZsrError(f"{where}: images and shots are both set; take one of them out")
+    if not about["labelled"] or not classes:
+        raise ZsrError(f"{where}.shots: '{dataset}' has no labels to draw images of each class by; take out shots")
+    if shots * classes > size:
+        raise ZsrError(
+            f"{where}.shots: {shots} of each of {classes} classes are more than the {size} images of '{dataset}'; ask "
+            f"for at most {size // classes}"
+        )
 
 
 def _complete_model(config: dict, model: dict, where: str) -> None:
     known = {backbone["name"]: backbone["definition"] for backbone in config["backbones"]}
+    for name in model.get("backbones", []):
+        if name not in known:
+            raise unknown("backbone", name, known, f"{where}.backbones")
+    lineage.check_shape(model, where)
+    if "interpolate" in model:
+        return  # the rest comes from its ends
     model.setdefault("backbones", list(known))
     model["settings"] = settings_of("methods", model["method"], model["settings"], where)
     constants = registry.describe("methods", model["method"]).constants
+    if constants["needs_teacher"] and "teacher" not in model:
+        raise ZsrError(f"{where}: '{model['method']}' learns from a second model; name one of the config as `teacher`")
+    if "teacher" in model and not constants["needs_teacher"]:
+        raise ZsrError(f"{where}: '{model['method']}' takes no teacher; take out `teacher`")
     for name in model["backbones"]:
         if name not in known:
             raise unknown("backbone", name, known, f"{where}.backbones")
-        if constants["needs_tokens"] and isinstance(known[name]["vision_cfg"]["layers"], list):
+        if constants["needs_tokens"] and (why := needs_tower(known[name])):
             raise ZsrError(
-                f"{where}: '{model['method']}' needs a VisionTransformer, '{name}' is a ResNet; name the others in "
+                f"{where}: '{model['method']}' needs a VisionTransformer, '{name}' {why}; name the others in "
                 "`backbones`"
             )
-    model["trains"] = constants["trains"]
+        if "depth" in model["settings"]:
+            check_depth(known[name], model["settings"], where)
+    model["trains"], model["trains_text"] = constants["trains"], constants["trains_text"]
     if not model["trains"] and ("eps" in model or model["recipe"] or "seeds" in model):
         raise ZsrError(f"{where}: '{model['method']}' does not train; take out its eps, seeds and recipe")
     model.setdefault("seeds", [config["seed"]])
     model["eps"] = eps_of(model["eps"], f"{where}.eps") if "eps" in model else config["finetune"]["eps"]
     model["source"] = _recipe(config, model.pop("recipe"), f"{where}.recipe")
+    if model["method"] == "published":
+        complete_published(config, model, where)
+    if model["trains"]:
+        _check_source(config, model, constants, where)
 
 
-def _complete_protocol(config: dict, protocol: dict, where: str) -> None:
-    for name in protocol["datasets"]:
-        size = need_split(config, name, protocol["split"], f"{where}.split")
-        if protocol["images"] > size:
+def _check_source(config: dict, model: dict, constants: dict, where: str) -> None:
+    """Whether the source set has what the method needs of it."""
+    dataset = model["source"]["dataset"]
+    about = config["datasets"][dataset]
+    if constants["needs_classes"] and not about["classes"]:
+        raise ZsrError(
+            f"{where}: '{model['method']}' compares images with class texts, the source dataset '{dataset}' has no "
+            "classes; give it `classes` (and `labelled: false`), or take a method that needs none (fare)"
+        )
+    if constants["needs_labels"] and not about["labelled"]:
+        raise ZsrError(
+            f"{where}: '{model['method']}' needs labels, the source dataset '{dataset}' has none; take a method that "
+            "needs none (tecoa-pseudo, agft, fare, …)"
+        )
+    if not constants["zero_shot"]:  # its read-out has one output per class of the source
+        given = model["settings"]["classes"]
+        if given not in (0, len(about["classes"])):
+            raise ZsrError(f"{where}: classes is {given}, '{dataset}' has {len(about['classes'])}; leave it out")
+        model["settings"]["classes"] = len(about["classes"])
+
+
+def can_classify(config: dict, model: dict, dataset: str) -> bool:
+    """A model that is not zero-shot knows the classes it was trained on, in their order, and no others."""
+    classes = config["datasets"][dataset]["classes"]
+    return model["zero_shot"] or classes == config["datasets"][model["source"]["dataset"]]["classes"]
+
+
+def _check_readouts(config: dict) -> None:
+    asked = {name for protocol in config["protocols"] for name in protocol["datasets"]}
+    for model in config["models"]:
+        if not any(can_classify(config, model, name) for name in asked):
             raise ZsrError(
-                f"{where}: images: {protocol['images']} is more than the {size} of '{name}' ({protocol['split']}); "
-                f"ask for at most {size}"
+                f"models '{model['name']}': '{model['method']}' is not zero-shot, and no protocol has a set with the "
+                f"classes of '{model['source']['dataset']}', which it trains on; set `recipe: {{dataset: …}}`"
             )
-        if len(config["datasets"][name]["classes"]) < 2:
-            raise ZsrError(f"{where}: '{name}' has fewer than two classes; nothing to classify")
-    for j, entry in enumerate(protocol["attacks"]):
-        given = {key: value for key, value in entry.items() if key not in ("name", "attack")}
-        place = f"{where}.attacks[{j}]"
-        settings = settings_of("attacks", entry["attack"], given, place)
-        if (
-            protocol["verdict"] == "last"
-            and not registry.describe("attacks", entry["attack"]).constants["last_iterate"]
-        ):
-            raise ZsrError(f"{place}: '{entry['attack']}' has no last iterate; write verdict: any")
-        protocol["attacks"][j] = {"name": entry["name"], "attack": entry["attack"], "settings": settings}
-    values = [eps_of(value, f"{where}.eps[{j}]") for j, value in enumerate(protocol["eps"])]
-    if len(set(values)) != len(values):
-        raise ZsrError(f"{where}.eps: a value stands twice in {protocol['eps']}")
-    protocol["eps"] = values

@@ -3,13 +3,11 @@
 import copy
 from functools import cache
 
-import yaml
-
+from zsr import registry
+from zsr.data.setfile import SETS, set_file
+from zsr.data.transforms import pixels
 from zsr.errors import ZsrError, unknown
-from zsr.registry import PACKAGE
 from zsr.settings import settings_of
-
-SETS = PACKAGE / "data" / "sets"
 
 
 def known_datasets() -> list[str]:
@@ -33,11 +31,6 @@ def datasets_used(config: dict) -> dict[str, str]:
     return used
 
 
-@cache
-def _set_file(name: str) -> dict:
-    return yaml.safe_load((SETS / f"{name}.yaml").read_text())
-
-
 def definition(config: dict, name: str, where: str) -> dict:
     """The complete definition of a dataset: the config's entry over the file's."""
     own = {entry["name"]: entry for entry in config["data"]}
@@ -46,25 +39,78 @@ def definition(config: dict, name: str, where: str) -> dict:
         base = own[name].get("like", name if name in known_datasets() else None)
         if base is not None and base not in known_datasets():
             raise unknown("dataset", base, known_datasets(), f"data '{name}'.like")
-        found = _merge(_set_file(base), entry) if base else entry
+        found = _merge(set_file(base), entry) if base else entry
     elif name in known_datasets():
-        found = copy.deepcopy(_set_file(name))
+        found = copy.deepcopy(set_file(name))
     else:
         raise unknown("dataset", name, set(own) | set(known_datasets()), where)
+    if "files" in own.get(name, {}):
+        found.pop("set", None)  # its links and advice are of other files
     for key in ("reader", "splits"):
         if key not in found:
             raise ZsrError(f"data '{name}': the key '{key}' is missing; a dataset needs a reader and its splits' sizes")
     found["options"] = settings_of(
         "data/readers", found["reader"], found.get("options", {}), f"dataset '{name}'.options"
     )
-    classes = found.setdefault("classes", [])
+    found.setdefault("folder", name)
+    found.setdefault("files", [])
+    _name_classes(found, f"dataset '{name}'")
+    classes = found["classes"]
     if len(set(classes)) != len(classes):
         twice = next(c for c in classes if classes.count(c) > 1)
         raise ZsrError(f"dataset '{name}': the class name '{twice}' stands twice; a prompt must mean one class")
-    found.setdefault("templates", ["a photo of a {}"])
+    _choose_templates(found, f"dataset '{name}'")
+    if set(found.get("encoded", ())) - set(found["splits"]):
+        raise unknown("split", found["encoded"][0], found["splits"], f"dataset '{name}'.encoded")
+    found.setdefault("labelled", bool(classes))
     for key in ("source", "licence", "about"):
         found.setdefault(key, "")
     return found
+
+
+def _name_classes(found: dict, where: str) -> None:
+    """Class names and, where the source calls its classes something else, their `keys`: lists, or columns of a file."""
+    classes = found.setdefault("classes", [])
+    found.setdefault("keys", [])
+    if isinstance(classes, str):
+        table = _table(classes, where)
+        column = found.get("names", next(iter(table.keys() - {"key"})) if len(table) == 2 else "")
+        if column not in table or column == "key":
+            raise unknown("value", column, table.keys() - {"key"}, f"{where}.names")
+        found["classes"] = table[column]
+        found["keys"] = [] if set(table["key"]) == {"-"} else table["key"]
+    if found["keys"] and len(found["keys"]) != len(found["classes"]):
+        raise ZsrError(f"{where}: {len(found['keys'])} keys and {len(found['classes'])} classes; give one key a class")
+    half = found.setdefault("half", "all")
+    if half not in ("all", "base", "new"):
+        raise unknown("value", half, ("all", "base", "new"), f"{where}.half")
+    found["of"] = len(found["classes"])  # how many classes the source has
+    if half != "all":  # CoOp's base-to-new: the first half of the classes, rounded up, and the rest
+        middle = (found["of"] + 1) // 2
+        found["classes"] = found["classes"][:middle] if half == "base" else found["classes"][middle:]
+
+
+@cache
+def _table(name: str, where: str) -> dict[str, list[str]]:
+    """column -> values of a tab-separated file of zsr/data/sets/."""
+    path = SETS / name
+    if not path.is_file():
+        raise ZsrError(f"{where}: no file {path} of class names; write `classes` as a list")
+    head, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    return {column: [row[i] for row in rows] for i, column in enumerate(head)}
+
+
+def _choose_templates(found: dict, where: str) -> None:
+    """`templates` is a list, or the name of one of the dataset's `prompts`."""
+    templates = found.setdefault("templates", ["a photo of a {}"])
+    if isinstance(templates, str):
+        prompts = found.get("prompts", {})
+        if templates not in prompts:
+            raise unknown("prompts", templates, prompts, f"{where}.templates")
+        templates = prompts[templates]
+        if isinstance(templates, str):
+            templates = (SETS / templates).read_text().splitlines()
+        found["templates"] = list(templates)
 
 
 def _merge(base: dict, over: dict) -> dict:
@@ -79,3 +125,29 @@ def need_split(config: dict, dataset: str, split: str, where: str) -> int:
     if split not in splits:
         raise unknown("split", split, splits, f"{where} of '{dataset}'")
     return splits[split]
+
+
+def source_of(definition: dict, split: str, transform: str, limit: float) -> dict:
+    """What the spec of a preparation holds beside the reader's options, where the images lie in files.
+
+    Links are left out: another mirror gives the same bytes.
+    """
+    if not registry.describe("data/readers", definition["reader"]).constants.get("from_files"):
+        return {}
+    kept = ("path", "md5", "sha256", "bytes", "unpacked", *(() if "set" in definition else ("urls",)))
+    files = [entry for entry in definition["files"] if split in entry.get("splits", [split])]
+    classes, half = definition["of"], definition["half"]
+    middle = (classes + 1) // 2
+    source = {
+        "folder": definition["folder"],
+        "set": definition.get("set"),
+        "files": [{key: entry[key] for key in kept if key in entry} for entry in files],
+        "keys": definition["keys"],
+        "classes": classes,
+        "missing": "" if "set" in definition else definition.get("missing", ""),
+        "half": {"all": None, "base": [0, middle], "new": [middle, classes]}[half],
+    }
+    size = pixels(transform, definition)
+    large = size is not None and size * definition["splits"][split] > limit * 1e9
+    known = {"source": source, "encoded": split in definition.get("encoded", ()) or large}
+    return known if half == "all" else {**known, "count": None}  # how many images a half has, only the source knows

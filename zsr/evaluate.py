@@ -1,6 +1,7 @@
 """One cell of the table: a model's verdicts on the images of one dataset under one attack at one ε."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +10,10 @@ from torch import Tensor, nn
 
 from zsr.attacks import Normalized, Verdicts, attack
 from zsr.errors import ZsrError
+
+if TYPE_CHECKING:
+    from zsr.methods.base import Method
+    from zsr.models.backbone import Backbone
 
 
 class ZeroShot(nn.Module):
@@ -22,6 +27,13 @@ class ZeroShot(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * F.normalize(self.visual(x), dim=1) @ self.head.T  # [B, C]
+
+
+def network(backbone: "Backbone", method: "Method", head: Tensor) -> nn.Module:
+    """Normalised images -> logits, as a model is attacked; one that is not zero-shot gives the logits itself."""
+    if not method.zero_shot:
+        return backbone.visual
+    return ZeroShot(backbone.visual, method.head(backbone.visual, head), backbone.logit_scale)
 
 
 @dataclass
@@ -40,6 +52,17 @@ def choose(total: int, count: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 11]).permutation(total)[:count])
 
 
+def shard_of(index: np.ndarray, number: int, count: int) -> np.ndarray:
+    """One of `count` runs of neighbours, as equal as can be: end to end they are all images in their order."""
+    return np.array_split(index, count)[number]
+
+
+def places(total: int, spec: dict) -> np.ndarray:
+    """The images of a cell, or of one of its shards."""
+    index = choose(total, spec["images"], spec["seed"])
+    return shard_of(index, *spec["shard"]) if "shard" in spec else index
+
+
 def evaluate(
     net: nn.Module,
     mean: tuple[float, ...],
@@ -48,9 +71,16 @@ def evaluate(
     labels: np.ndarray,
     spec: dict,
     eps: float,
+    skip: np.ndarray | None = None,
 ) -> Cell:
-    """Attack the images that the spec names; `images` [N, 3, H, W] uint8 may be memory-mapped."""
-    index = choose(len(labels), spec["images"], spec["seed"])
+    """Attack the images that the spec names; `images` [N, 3, H, W] uint8 may be memory-mapped.
+
+    `skip`: places that are left out, since an earlier cell has their verdicts. An image's randomness is keyed by its
+    place, so the others meet what they would have met in their company.
+    """
+    index = places(len(labels), spec)
+    if skip is not None:
+        index = np.setdiff1d(index, skip, assume_unique=True)
     model = Normalized(net, mean, std).to(spec["device"]).eval()
     verdicts = attack(
         model,
@@ -65,7 +95,8 @@ def evaluate(
         verdict=spec["verdict"],
         kernels=spec["kernels"],
         precision=spec["precision"],
-        keep_images=False,
+        keep_images=spec["store"] != "none",
+        shapes="fixed" if "shard" in spec else "auto",  # a verdict must not depend on how many shards there are
         device=spec["device"],
         **spec["settings"],
     )
@@ -86,4 +117,21 @@ def columns(cell: Cell) -> dict[str, np.ndarray]:
         "distance": v.distance.cpu().numpy().astype(np.float32),
         "robust": v.robust.cpu().numpy().astype(bool),
         "felled_by": np.asarray(list(v.attack), dtype=object),
+        "felled_in": np.full(len(cell.index), "", dtype=object),
     }
+
+
+def some(total: int, store: int | str, seed: int) -> np.ndarray:
+    """Which of a cell's examples are stored: all, or as many as `store` says, drawn by seed, in their order."""
+    count = store if isinstance(store, int) else total
+    return np.sort(np.random.default_rng([seed, 23]).permutation(total)[:count])
+
+
+def kept(cell: Cell, spec: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Places and examples [n, 3, H, W] that are stored: of images that the attack felled, all or as many as asked."""
+    v = cell.verdicts
+    if spec["store"] == "none":
+        return np.empty(0, np.int64), np.empty((0, 3, 0, 0), np.float32)
+    fallen = np.flatnonzero((v.step > 0).cpu().numpy())
+    fallen = fallen[some(len(fallen), spec["store"], spec["seed"])]
+    return cell.index[fallen], v.x_adv[torch.from_numpy(fallen).to(v.x_adv.device)].cpu().numpy()

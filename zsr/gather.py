@@ -34,6 +34,8 @@ def models(plan: Plan) -> list[dict]:
                 "seconds": cost.get("train_seconds", record["seconds"]),
                 "peak_memory": cost["peak_megabytes"] * 2**20 if "peak_megabytes" in cost else None,
                 "images_per_second": cost.get("images_per_second"),
+                "seconds_per_step": cost.get("seconds_per_step"),
+                **{f"{way}_per_image": count for way, count in cost.get("passes_per_image", {}).items()},
             }
         )
     return found
@@ -53,34 +55,66 @@ def _cell(plan: Plan, job: Job) -> dict:
     record = read_record(plan.results / job.record, job.hash)
     asked = plan.asked[job.record]
     spec = job.spec
+    protocol = _protocol(plan, job)
+    total = plan.config["datasets"][asked.dataset]["splits"][job.needs["data"].wildcards["split"]]
     return {
         **record,
         "path": f"{plan.config['results']}/{job.outputs['rows']}",
         "model": {
             "id": job.wildcards["model"],
-            "name": asked.entry["name"],
+            "name": asked.entry["name"] + ("" if asked.entry["zero_shot"] else " (not zero-shot)"),
             "method": asked.entry["method"],
+            "zero_shot": asked.entry["zero_shot"],
             "backbone": asked.backbone,
             "train_eps": asked.train_eps,
+            "trained_on": asked.trained_on,
+            "origin": plan.origin(asked.backbone),
+            "published_method": asked.entry.get("published", {}).get("method"),
             "seed": asked.seed if asked.entry["trains"] else None,
         },
-        "dataset": {"name": asked.dataset, **about(plan, asked.entry, asked.dataset), "images": record["n"]},
+        "dataset": {
+            "name": asked.dataset,
+            **about(plan, asked.entry, asked.dataset),
+            "images": record["n"],
+            "total": total,
+        },
         "protocol": job.wildcards["protocol"],
-        "attack": {**spec["settings"], "name": spec["attack"], "label": job.wildcards["attack"]},
+        "attack": {**spec["settings"], "name": spec["attack"], "label": label(plan, job)},
+        "follows": ", ".join(dict.fromkeys(spec.get("follows", {}).values())),
+        "worst_case": protocol["worst_case"],
         "eps": spec["eps"],
         "threat": spec["norm"],
     }
 
 
+def label(plan: Plan, job: Job) -> str:
+    """The name of a cell's attack in tables and figures; what was not attacked afresh says so wherever it stands."""
+    protocol, name = _protocol(plan, job), job.wildcards["attack"]
+    after = next(attack["after"] for attack in protocol["attacks"] if attack["name"] == name)
+    marks = [f"after {after}"] if after else []
+    marks += ["over ε"] if protocol["chain_eps"] else []
+    return f"{name} ({', '.join(marks)})" if marks else name
+
+
+def _protocol(plan: Plan, job: Job) -> dict:
+    return next(p for p in plan.config["protocols"] if p["name"] == job.wildcards["protocol"])
+
+
 def about(plan: Plan, entry: dict, dataset: str) -> dict:
-    """How a dataset stands to the one that the model was fine-tuned on."""
-    classes = plan.config["datasets"][dataset]["classes"]
-    source = entry["source"]["dataset"]
+    """How a dataset stands to those that the model, its teacher or its ends were fine-tuned on.
+
+    A model that is not zero-shot is judged as its neighbours are: its own set stays zero-shot for all other rows.
+    """
+    datasets = plan.config["datasets"]
+    classes = datasets[dataset]["classes"]
+    sources = entry["sources"] if entry["zero_shot"] else [plan.config["finetune"]["given"]["dataset"]]
+    learnt = [name for source in sources for name in datasets[source]["classes"]]
     return {
         "classes": len(classes),
+        "templates": len(plan.config["datasets"][dataset]["templates"]),
         "chance": 1 / len(classes),
-        "is_source": dataset == source,
-        "shares_words": bool(words(classes) & words(plan.config["datasets"][source]["classes"])),
+        "is_source": dataset in sources,
+        "shares_words": bool(words(classes) & words(learnt)),
     }
 
 

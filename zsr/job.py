@@ -11,15 +11,17 @@ import ctypes
 import json
 import os
 import platform
+import re
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zsr import layout, provenance, store
+from zsr import gpus, layout, provenance, store
 from zsr.cost import process_start
 from zsr.errors import ZsrError
 
@@ -61,6 +63,12 @@ class Job:
         """The record of an upstream result, checked against the spec that this job names for it."""
         return store.read_record(self.input(name), self.spec["needs"][name])
 
+    def embeddings(self) -> Path:
+        """The class embeddings that this job reads, checked against the digest of their record."""
+        return store.check_digest(
+            self.input("head").with_suffix(".safetensors"), self.record("head")["digests"]["head"]
+        )
+
     def check_code(self) -> dict[str, str]:
         """Compare the code on disk with the spec's fingerprint; returns the hash of each file."""
         provenance.forget()
@@ -87,17 +95,26 @@ class Job:
             "code_files": code_files,
         }
         record["seal"] = store.seal(json.loads(json.dumps(record)))
+        store.write_json(self.outputs["record"], record)  # before any has its final name: the disk may be full
         for name, path in files.items():
             os.replace(path, self.final[name])
-        store.write_json(self.final["record"], record)
+        os.replace(self.outputs["record"], self.final["record"])
+
+    def discard(self) -> None:
+        """Remove what was written under temporary names: on a full disk it would only be in the way."""
+        for path in self.outputs.values():
+            with suppress(OSError):  # the reason why the job failed may hold for this too; that is what is reported
+                path.unlink()
 
 
 def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None:
     """The whole life of a job; ends the process, with one line on a mistake (ZSR_TRACEBACK=1 shows where)."""
     die_with_parent()
+    job = parse(arguments)
     try:
-        job = parse(arguments)
         os.environ["OMP_NUM_THREADS"] = str(job.spec.get("threads", 1))  # before torch and numpy are imported
+        if job.spec.get("device") == "cuda":
+            take_cards(job.spec)
         check_packages(job.spec["environment"])
         code_files = job.check_code()
         for path in job.outputs.values():
@@ -106,13 +123,19 @@ def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None
         job.check_code()
         job.publish(code_files)
     except ZsrError as error:
+        job.discard()
         fail(str(error))
-    except OSError as error:
-        fail(
-            f"{error.filename or 'file'}: {error.strerror or error}; free space or mend the permissions, then run again"
-        )
     except MemoryError:
+        job.discard()
         fail("out of memory; give the job more (mem_mb) or make its batch smaller")
+    except Exception as error:
+        job.discard()
+        if type(error).__name__ == "OutOfMemoryError":  # torch's; it may not be imported yet
+            fail("out of memory on the GPU; make the batch smaller, or let fewer cells share a card (cells_per_gpu)")
+        reason = refusal(error, job.folder)
+        if reason is None:
+            raise
+        fail(f"{reason}; free space or mend the permissions, then run again")
 
 
 def parse(arguments: list[str] | None) -> Job:
@@ -123,9 +146,29 @@ def parse(arguments: list[str] | None) -> Job:
     given = parser.parse_args(arguments)
     inputs: dict[str, list[Path]] = {}
     for name, _, path in (entry.partition("=") for entry in given.input):
-        inputs.setdefault(name, []).append(Path(path))
+        if path:  # `name=`: an input that this job has no need of
+            inputs.setdefault(name, []).append(Path(path))
     outputs = {name: Path(path) for name, _, path in (entry.partition("=") for entry in given.output)}
     return Job(json.loads(given.spec), inputs, outputs)
+
+
+def refusal(error: Exception, folder: Path) -> str | None:
+    """What the system said when it refused to read or write, or None; safetensors and torch have words of their own."""
+    if isinstance(error, OSError):
+        return f"{error.filename or folder}: {error.strerror or error}"
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        return f"{folder}: the results could not be written: {os.strerror(int(found[1]))}"
+    if "PytorchStreamWriter" in str(error):
+        return f"{folder}: the checkpoint could not be written"
+    return None
+
+
+def take_cards(spec: dict) -> None:
+    """A training has a card for each of its processes; other jobs may share one (ZSR_CELLS_PER_GPU, from the rules)."""
+    if spec["job"] in ("pretrain", "finetune"):
+        gpus.take(count=spec["recipe"].get("processes", 1))
+    else:
+        gpus.take(share=int(os.environ.get("ZSR_CELLS_PER_GPU", "1")))
 
 
 def fail(line: str) -> None:

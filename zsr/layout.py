@@ -6,10 +6,13 @@ The rules use the patterns with their wildcards; `zsr.plan` fills them in. Nobod
 DATA = "data/{dataset}/{split}/{transform}"
 BACKBONE = "backbones/{backbone}"
 HEAD = "heads/{tower}/{dataset}"
+TEXTS = "heads/{model}/{dataset}"  # a model's own: ids of models have a dot, names of backbones have none
 MODEL = "models/{model}"
 CELL = "eval/{protocol}/{model}/{dataset}/{attack}/eps-{eps}"
 TABLES = "tables"
 FIGURES = "figures"
+SHARD = CELL + ".shards/{shard}"
+GALLERY = "gallery"
 REPORT = "report.html"
 
 # output name -> file, per kind of job; `record` is the JSON file that carries the spec
@@ -25,7 +28,9 @@ OUTPUTS = {
         "log": BACKBONE + "/train.jsonl",
         "record": BACKBONE + "/manifest.json",
     },
+    "fetch": {"weights": BACKBONE + "/weights.safetensors", "record": BACKBONE + "/manifest.json"},
     "heads": {"head": HEAD + ".safetensors", "record": HEAD + ".json"},
+    "texts": {"head": TEXTS + ".safetensors", "record": TEXTS + ".json"},
     "finetune": {
         "weights": MODEL + "/weights.safetensors",
         "log": MODEL + "/train.jsonl",
@@ -36,7 +41,19 @@ OUTPUTS = {
         "log": MODEL + "/train.jsonl",
         "record": MODEL + "/manifest.json",
     },
-    "evaluate": {"rows": CELL + ".parquet", "record": CELL + ".json"},
+    "publish": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "interpolate": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "evaluate": {"rows": CELL + ".parquet", "examples": CELL + ".examples", "record": CELL + ".json"},
+    "shard": {"rows": SHARD + ".parquet", "examples": SHARD + ".examples", "record": SHARD + ".json"},
+    "merge": {"rows": CELL + ".parquet", "examples": CELL + ".examples", "record": CELL + ".json"},
     "tables": {
         "cells": TABLES + "/cells.csv",
         "sets": TABLES + "/sets.csv",
@@ -48,6 +65,11 @@ OUTPUTS = {
         "record": TABLES + "/manifest.json",
     },
     "figures": {"charts": FIGURES + "/charts.json", "record": FIGURES + "/manifest.json"},
+    "gallery": {
+        "entries": GALLERY + "/entries.json",
+        "pictures": GALLERY + "/pictures.npz",
+        "record": GALLERY + "/manifest.json",
+    },
     "report": {"page": REPORT, "record": "report.json"},
 }
 

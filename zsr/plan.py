@@ -8,17 +8,20 @@ Snakemake param of its rule. Nothing here imports torch: every cluster job parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, wraps
+from functools import cache, cached_property, wraps
 from pathlib import Path
 
 from zsr import config as configs
-from zsr import layout, registry
+from zsr import layout, lineage, registry, shown
+from zsr import protocol as protocols
+from zsr.datasets import source_of
 from zsr.epsilon import eps_text
 from zsr.errors import ZsrError
+from zsr.models.context import check_context
 from zsr.provenance import canonical, environment, fingerprint, short_hash
 
-TRANSFORM = "native"  # the only transform so far: the image as its reader gives it
 SCRIPTS = "workflow/scripts"
+PLACES = ("results", "report", "data_root", "download", "cells_per_gpu")  # keys that no number depends on
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,16 @@ class Asked:
     @property
     def train_eps(self) -> str | None:
         """ε of the fine-tuning, None where there was none."""
+        if "published" in self.entry:
+            return eps_text(self.entry["published"]["eps"])
         return eps_text(self.entry["eps"]) if self.entry["trains"] else None
+
+    @property
+    def trained_on(self) -> str | None:
+        """The set that fine-tuning saw, None where there was none."""
+        if "published" in self.entry:
+            return self.entry["published"]["trained_on"]
+        return self.entry["source"]["dataset"] if self.entry["trains"] else None
 
 
 def once(method: Callable) -> Callable:
@@ -89,16 +101,22 @@ class Plan:
     def __init__(self, raw: dict) -> None:
         self.raw = raw
         self.config = config = configs.complete(raw)
+        self.models = {entry["name"]: entry for entry in config["models"]}
+        self.backbones = {entry["name"]: entry for entry in config["backbones"]}
         self.results = Path(config["results"])
         self.jobs: dict[tuple, Job] = {}
         self.made: dict[tuple, Job] = {}
         self._paths: dict[str, Job] = {}
         self.asked: dict[str, Asked] = {}  # record of a cell -> what asked for it
+        self.files: dict[str, str] = {}  # record of a fetched result -> the local file it comes from
+        self.left_out: dict[str, list[str]] = {}  # model that is not zero-shot -> sets that it cannot classify
         self.cells = [cell for protocol in config["protocols"] for cell in self._protocol(protocol)]
         self.trained = [job for job in self.jobs.values() if job.rule in ("finetune", "pretrain")]
         self.sheets = self._sheets()
         self.tables = self._tables()
         self.figures = self._figures()
+        self.shown = shown.choose(self, (cell for cell in self.cells if stores(cell)))
+        self.gallery = self._gallery()
         self.report = self._report()
 
     def spec(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> str:
@@ -119,23 +137,27 @@ class Plan:
     # -- one method per kind of job; `once`, since a study of 15,000 cells asks 60,000 times --------------------------
 
     @once
-    def prepare(self, dataset: str, split: str) -> Job:
+    def prepare(self, dataset: str, split: str, transform: str = "native") -> Job:
         definition = self.config["datasets"][dataset]
         spec = {
             "reader": definition["reader"],
             "options": definition["options"],
             "split": split,
             "count": definition["splits"][split],
-            "transform": TRANSFORM,
+            "transform": transform,
+            **source_of(definition, split, transform, self.config["decoded_gigabytes"]),
         }
         roots = [_component("data/readers", definition["reader"])]
-        return self._add(
-            "prepare", {"dataset": dataset, "split": split, "transform": TRANSFORM}, spec, {}, "data", roots
-        )
+        wildcards = {"dataset": dataset, "split": split, "transform": transform}
+        return self._add("prepare", wildcards, spec, {}, "data", roots)
 
     @once
     def backbone(self, name: str) -> Job:
-        entry = next(b for b in self.config["backbones"] if b["name"] == name)
+        entry = self.backbones[name]
+        roots = [_kind(entry)]
+        if "source" in entry:
+            spec = {"kind": entry["kind"], "definition": entry["definition"], "source": entry["source"]}
+            return self._from_file(self._add("fetch", {"backbone": name}, spec, {}, "evaluate", roots), entry)
         pretrain = entry["pretrain"]
         needs = {"data": self.prepare(pretrain["dataset"], pretrain["split"])}
         spec = {
@@ -144,31 +166,80 @@ class Plan:
             "seed": self.config["seed"],
             **self._machine(),
         }
-        return self._add("pretrain", {"backbone": name}, spec, needs, "train")
+        return self._add("pretrain", {"backbone": name}, spec, needs, "train", roots)
+
+    def origin(self, name: str) -> str:
+        """What a backbone is, by the name that papers and open_clip know: `ViT-B-32-quickgelu:openai`."""
+        entry = self.backbones[name]
+        source = entry.get("source", {})
+        return source.get("tag") or source.get("hub") or entry.get("arch") or entry["open_clip"]
 
     @once
     def head(self, backbone: str, dataset: str) -> Job:
         definition = self.config["datasets"][dataset]
         spec = {"classes": definition["classes"], "templates": definition["templates"], **self._machine()}
         needs = {"backbone": self.backbone(backbone)}
-        return self._add("heads", {"tower": backbone, "dataset": dataset}, spec, needs, "evaluate")
+        roots = [_kind(self.backbones[backbone])]
+        return self._add("heads", {"tower": backbone, "dataset": dataset}, spec, needs, "evaluate", roots)
+
+    @once
+    def texts(self, name: str, backbone: str, seed: int, dataset: str) -> Job:
+        """The class embeddings that a model is evaluated with: its backbone's, or its own where it trained text."""
+        entry = self.models[name]
+        if not entry["trains_text"]:
+            return self.head(backbone, dataset)
+        self._fits(entry, backbone, dataset)
+        definition = self.config["datasets"][dataset]
+        model = self.model(name, backbone, seed)
+        spec = {"classes": definition["classes"], "templates": definition["templates"], "method": entry["method"]}
+        needs = {"model": model, "backbone": self.backbone(backbone)}
+        wildcards = {"model": model.wildcards["model"], "dataset": dataset}
+        roots = [_component("methods", entry["method"]), _kind(self.backbones[backbone])]
+        return self._add("texts", wildcards, spec | self._machine(), needs, "evaluate", roots)
 
     @once
     def model(self, name: str, backbone: str, seed: int) -> Job:
-        entry = next(m for m in self.config["models"] if m["name"] == name)
+        entry = self.models[name]
+        if "interpolate" in entry:
+            return self._interpolation(entry, backbone, seed)
         needs = {"backbone": self.backbone(backbone)}
         spec = {"method": entry["method"], "settings": entry["settings"]}
         roots = [_component("methods", entry["method"])]
         name = f"{backbone}.{name}"  # names have no dots: a model that trained ends in .s<seed>, and no other does
+        if "published" in entry:
+            spec |= {"settings": {}, "source": entry["published"]["source"]}
+            made = self._add("publish", {"model": name}, spec, needs, "evaluate", roots)
+            return self._from_file(made, entry["settings"])
         if not entry["trains"]:
             return self._add("adopt", {"model": name}, spec, needs, "train", roots)
         source = entry["source"]
-        needs["data"] = self.prepare(source["dataset"], source["split"])
-        needs["head"] = self.head(backbone, source["dataset"])
+        if entry["trains_text"]:
+            self._fits(entry, backbone, source["dataset"])
+        needs["data"] = self.prepare(source["dataset"], source["split"], source["transform"])
+        if self.config["datasets"][source["dataset"]]["classes"]:
+            needs["head"] = self.head(backbone, source["dataset"])
+        if "teacher" in entry:
+            needs["teacher"] = self._parent(entry["teacher"], backbone, seed)
+            roots.append(_component("methods", self.models[entry["teacher"]]["loads"]))
+        spec["labelled"] = self.config["datasets"][source["dataset"]]["labelled"]
         spec |= self._machine() | {"recipe": source["recipe"], "eps": eps_text(entry["eps"]), "seed": seed}
         spec["kernels"] = self.config["kernels"]
         name += f".s{seed}"
+        roots.append(_kind(self.backbones[backbone]))
         return self._add("finetune", {"model": name}, spec, needs, "train", roots)
+
+    def _interpolation(self, entry: dict, backbone: str, seed: int) -> Job:
+        mix = entry["interpolate"]
+        needs = {"backbone": self.backbone(backbone)}
+        needs |= {"start": self._parent(mix["from"], backbone, seed), "end": self._parent(mix["to"], backbone, seed)}
+        spec = {"method": entry["loads"], "settings": entry["settings"], "alpha": float(mix["alpha"])}
+        percent = lineage.percent(mix["alpha"], entry["name"])
+        name = f"{backbone}.{entry['base']}.a{percent}" + (f".s{seed}" if entry["trains"] else "")
+        return self._add("interpolate", {"model": name}, spec, needs, "train")
+
+    def _parent(self, name: str, backbone: str, seed: int) -> Job:
+        """The model that another one with this seed comes from."""
+        return self.model(name, backbone, lineage.seed_of(self.models[name], seed))
 
     def cell(
         self, protocol: dict, entry: dict, backbone: str, seed: int, dataset: str, attack: dict, eps: Fraction
@@ -177,13 +248,20 @@ class Plan:
         needs = {
             "model": model,
             "backbone": self.backbone(backbone),
-            "head": self.head(backbone, dataset),
-            "data": self.prepare(dataset, protocol["split"]),
+            "head": self.texts(entry["name"], backbone, seed, dataset),
+            "data": self.prepare(dataset, protocol["split"], protocol["transforms"][dataset]),
         }
         text = eps_text(eps)
-        spec = {key: protocol[key] for key in ("norm", "images", "verdict", "batch", "precision")}
-        spec |= {"attack": attack["attack"], "settings": attack["settings"], "eps": text, "method": entry["method"]}
+        spec = {key: protocol[key] for key in ("norm", "batch", "precision", "store")}
+        spec |= {"images": protocols.images(self.config, protocol, dataset), "verdict": attack["verdict"]}
+        spec |= {"attack": attack["attack"], "settings": attack["settings"], "eps": text, "method": entry["loads"]}
         spec |= {"seed": self.config["seed"], "kernels": self.config["kernels"], **self._machine()}
+        chain = {}
+        for role, (other, at) in protocols.follows(protocol, attack, eps).items():
+            needs[role] = self.cell(protocol, entry, backbone, seed, dataset, other, at)
+            chain[role] = f"{other['name']} {eps_text(at)}"
+        if chain:
+            spec["follows"] = chain
         wildcards = {
             "protocol": protocol["name"],
             "model": model.wildcards["model"],
@@ -191,10 +269,22 @@ class Plan:
             "attack": attack["name"],
             "eps": text.replace("/", "_"),
         }
-        roots = [_component("attacks", attack["attack"]), _component("methods", entry["method"])]
-        job = self._add("evaluate", wildcards, spec, needs, "evaluate", roots)
+        roots = [_component("attacks", attack["attack"]), _component("methods", entry["loads"])]
+        roots.append(_kind(self.backbones[backbone]))
+        job = self._evaluated(protocol["shards"], wildcards, spec, needs, roots)
         self.asked[job.record] = Asked(entry, backbone, seed, dataset)
         return job
+
+    def _evaluated(self, shards: int, wildcards: dict, spec: dict, needs: dict[str, Job], roots: list[str]) -> Job:
+        """The job that makes a cell: one evaluation, or several of a part of the images each and their merge."""
+        if shards == 1:
+            return self._add("evaluate", wildcards, spec, needs, "evaluate", roots)
+        parts = {}
+        for i in range(shards):
+            place = {**wildcards, "shard": f"{i}-of-{shards}"}
+            part = {**spec, "shard": [i, shards], "store": "none" if spec["store"] == "none" else "examples"}
+            parts[f"shard-{i}"] = self._add("shard", place, part, needs, "evaluate", roots)
+        return self._add("merge", wildcards, {**spec, "shards": shards}, {**needs, **parts}, "evaluate")
 
     # -- what reads everything ---------------------------------------------------------------------------------------
 
@@ -203,9 +293,16 @@ class Plan:
             for backbone in entry["backbones"]:
                 for seed in entry["seeds"] if entry["trains"] else entry["seeds"][:1]:
                     for dataset in protocol["datasets"]:
+                        if not configs.can_classify(self.config, entry, dataset):
+                            self._leave_out(entry["name"], dataset)
+                            continue
                         for attack in protocol["attacks"]:
                             for eps in protocol["eps"]:
                                 yield self.cell(protocol, entry, backbone, seed, dataset, attack, eps)
+
+    def _leave_out(self, name: str, dataset: str) -> None:
+        sets = self.left_out.setdefault(name, [])
+        sets += [dataset] if dataset not in sets else []
 
     def _sheets(self) -> dict[str, Job]:
         """dataset -> the preparation that the report shows a contact sheet of: the split that is used first."""
@@ -224,11 +321,27 @@ class Plan:
         spec = {"config": self._asked(), "trained": self.digest(self.trained)}
         return self._add("figures", {}, spec, {"tables": self.tables}, "report", ["zsr/report/figures.py"])
 
+    def _gallery(self) -> Job:
+        spec = {"config": self._asked() if self.shown else None, "cells": self.digest(self.shown)}
+        roots = {_component("methods", cell.spec["method"]) for cell in self.shown}
+        return self._add("gallery", {}, spec, {}, "evaluate", roots)
+
     def _report(self) -> Job:
         sheets = self.digest(self.sheets.values())
         spec = {"config": self._asked(), "title": self.config["report"]["title"], "sheets": sheets}
-        needs = {"tables": self.tables, "figures": self.figures}
+        needs = {"tables": self.tables, "figures": self.figures, "gallery": self.gallery}
         return self._add("report", {}, spec, needs, "report", ["zsr/report/page.py"])
+
+    def _from_file(self, job: Job, entry: dict) -> Job:
+        """Remember the path that the spec leaves out: it holds what the file contains."""
+        if entry.get("weights"):
+            self.files[job.record] = entry["weights"]
+        return job
+
+    @staticmethod
+    def upstream(jobs: Iterable[Job]) -> list[Job]:
+        """What these jobs read, each once."""
+        return list(dict.fromkeys(need for job in jobs for need in job.needs.values()))
 
     @staticmethod
     def digest(jobs: Iterable[Job]) -> str:
@@ -237,11 +350,20 @@ class Plan:
 
     def _asked(self) -> dict:
         """The config as it was written, as far as tables depend on it: a job makes the same plan from it again."""
-        return {key: value for key, value in self.raw.items() if key not in ("results", "report")}
+        return {key: value for key, value in self.raw.items() if key not in PLACES}
 
     def _about(self) -> str:
-        """What tables and report say of the datasets beside the numbers."""
-        return short_hash(canonical({name: self.config["datasets"][name] for name in sorted(self.config["datasets"])}))
+        """What tables and report say of datasets and protocols beside the numbers."""
+        said = {name: self.config["datasets"][name] for name in sorted(self.config["datasets"])}
+        worst = [protocol["worst_case"] for protocol in self.config["protocols"]]
+        return short_hash(canonical({"datasets": said, "worst_case": worst}))
+
+    def _fits(self, entry: dict, backbone: str, dataset: str) -> None:
+        """Refuse a model whose learned prompts are too long for a class name, before any job runs."""
+        arch = self.backbones[backbone]["definition"]
+        names = self.config["datasets"][dataset]
+        where = f"models '{entry['name']}' on '{dataset}'"
+        check_context(arch, entry["settings"], names["classes"], names["templates"], where)
 
     def _machine(self) -> dict:
         return {"device": self.config["device"], "threads": self.config["threads"]}
@@ -268,5 +390,16 @@ class Plan:
         return job
 
 
+def stores(cell: Job) -> bool:
+    """Whether a cell keeps its adversarial examples."""
+    return cell.spec["store"] != "none"
+
+
+@cache
 def _component(kind: str, name: str) -> str:
     return str(registry.component_path(kind, name).relative_to(registry.ROOT))
+
+
+def _kind(backbone: dict) -> str:
+    """The file that builds a backbone's model: loaded by name, so a job's code must name it."""
+    return f"zsr/models/kinds/{registry.filename(backbone['kind'])}.py"

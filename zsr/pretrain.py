@@ -66,11 +66,11 @@ class Pretraining:
         images, tokens, owner = self.batch(self.step)
         loss, accuracy = self.loss(images, tokens, owner)
         value = loss.item()
-        if not math.isfinite(value):
-            raise ZsrError(f"pretraining: the loss is {value} at step {self.step}; lower lr, or lengthen warmup")
+        self.check_finite(value, "loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)
+        self.check_finite(norm.item(), "gradient")
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(recipe.largest_scale))
@@ -80,16 +80,27 @@ class Pretraining:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Images [B, 3, H, W] normalised, different captions [U, T], and the caption of each image [B]."""
-        size = self.recipe.batch
-        per_epoch = len(self.images) // size
-        epoch, place = divmod(step, per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        chosen = np.sort(order[place * size : (place + 1) * size])
-        draw = np.random.default_rng([self.seed, epoch, place]).integers(self.choices.shape[1], size=size)
+        chosen, epoch, place = self.chosen(step)
+        draw = np.random.default_rng([self.seed, epoch, place]).integers(self.choices.shape[1], size=len(chosen))
         captions = torch.from_numpy(self.choices[chosen, draw])  # [B]
         different, owner = captions.unique(return_inverse=True)
         images = torch.from_numpy(np.ascontiguousarray(self.images[chosen])).to(self.device).float().div_(255)
         return (images - self.mean) / self.std, self.tokens[different].to(self.device), owner.to(self.device)
+
+    def chosen(self, step: int) -> tuple[np.ndarray, int, int]:
+        """The images of a step, its epoch, and its place there."""
+        size = self.recipe.batch
+        epoch, place = divmod(step, len(self.images) // size)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+        return np.sort(order[place * size : (place + 1) * size]), epoch, place
+
+    def check_finite(self, value: float, what: str) -> None:
+        """Stop before the weights are spoiled, and say with which images."""
+        if not math.isfinite(value):
+            raise ZsrError(
+                f"pretraining: the {what} is {value} at step {self.step}, images {self.chosen(self.step)[0].tolist()}; "
+                "lower lr, or lengthen warmup"
+            )
 
     def loss(self, images: Tensor, tokens: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """The contrastive loss, and how many images find their caption."""

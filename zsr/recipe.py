@@ -9,6 +9,7 @@ class Recipe:
 
     epochs: float = 10.0  # passes over the source set; may be a fraction
     images: int = 0  # use only so many source images, drawn by seed; 0 is all
+    shots: int = 0  # use only so many source images of each class, drawn by the model's seed; 0 is all
     batch: int = 256
     optimizer: str = "sgd"  # sgd | adamw
     lr: float = 1e-5
@@ -20,3 +21,4 @@ class Recipe:
     amp: str = "off"  # off | fp16 | bf16: autocast of the update, on CUDA only; weights stay fp32
     attack_steps: int = 2  # PGD steps of the inner attack
     attack_alpha: float = 1.0  # its step size, in units of ε
+    processes: int = 1  # that share each batch, with one GPU each on CUDA, on one machine (zsr/distributed.py)

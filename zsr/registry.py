@@ -94,6 +94,17 @@ def fields_of(path: Path, name: str) -> dict[str, Setting]:
     return settings
 
 
+def overrides(kind: str, name: str, function: str) -> bool:
+    """Whether a component, or a class between it and the base of its kind, has a function of this name of its own."""
+    path = component_path(kind, name)
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name == function
+        for _, body in _chain(path, _class_of(path))
+        if body.name != BASES[kind]
+        for node in body.body
+    )
+
+
 def load(kind: str, name: str) -> type:
     """Import the module of a component and return its class."""
     path = component_path(kind, name)

@@ -21,3 +21,12 @@ def write_rows(path: Path, columns: dict[str, np.ndarray]) -> None:
 def read_rows(path: Path, digest: str) -> pa.Table:
     """Read a cell's rows; a damaged file is refused by name."""
     return pq.read_table(check_digest(path, digest), memory_map=False)
+
+
+def plain(table: pa.Table) -> dict[str, np.ndarray]:
+    """The columns as `write_rows` takes them: numbers as they are, text as objects."""
+    text = {field.name for field in table.schema if pa.types.is_dictionary(field.type)}
+    return {
+        name: np.asarray(table[name].to_pylist(), dtype=object) if name in text else table[name].to_numpy()
+        for name in table.column_names
+    }

@@ -9,6 +9,7 @@ from zsr.errors import ZsrError, unknown
 from zsr.registry import ROOT
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+NO_LINE_END = r"(?!\n)"  # `$` matches before a line end too
 
 
 def check_schema(config: dict) -> None:
@@ -57,7 +58,9 @@ def _readable(error: Any) -> ZsrError:
     if error.validator == "uniqueItems":
         return ZsrError(f"{where}: an entry stands twice in {error.instance}")
     if error.validator == "pattern":
-        return ZsrError(f"{where}: {error.instance!r} does not have the form {error.validator_value}")
+        return ZsrError(
+            f"{where}: {error.instance!r} does not have the form {error.validator_value.removesuffix(NO_LINE_END)}"
+        )
     return ZsrError(f"{where}: {error.message}")
 
 

@@ -5,11 +5,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from zsr.peers import ALONE, Peers
+
+if TYPE_CHECKING:
+    from zsr.methods.base import Batch
+    from zsr.models.text import TextTower
+    from zsr.source import Source
+
+CHUNK = 256  # images per forward of the original over a whole set
+REMEMBERED = 2**30  # bytes of features that a training keeps at most: half a million images of ViT-B/32
 
 
 @dataclass
@@ -27,7 +39,13 @@ class Task:
     seed: int
     kernels: str = "auto"
     classes: tuple[str, ...] = ()  # class names, in the head's order; for methods that write prompts of their own
+    templates: tuple[str, ...] = ()  # the source set's
     encode_text: Callable[[list[str]], Tensor] | None = field(default=None, repr=False)  # prompts -> [P, D]
+    teacher: nn.Module | None = field(default=None, repr=False)  # another model of the config, frozen
+    teacher_head: Tensor | None = field(default=None, repr=False)  # the class embeddings [C, D] that it is used with
+    text: "TextTower | None" = field(default=None, repr=False)  # for methods that train text, and for no other
+    peers: Peers = ALONE  # the processes that share each batch
+    source: "Source | None" = field(default=None, repr=False)  # set by `remember`
     extras: dict[str, Tensor] = field(default_factory=dict, repr=False)  # what a method's `prepare` made
     original: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -35,11 +53,14 @@ class Task:
         self.mean_tensor = torch.tensor(self.mean, device=self.head.device)
         self.std_tensor = torch.tensor(self.std, device=self.head.device)
         self.original = {name: value.detach().clone() for name, value in self.visual.state_dict().items()}
+        if self.teacher is not None:
+            self.teacher.eval().requires_grad_(False)
         self.tower, self.tower_state = self.visual, self.original  # what `frozen` is made of, wrapped or not
 
-    def dress(self, wrap: Callable[[nn.Module, int], nn.Module]) -> None:
+    def dress(self, wrap: Callable[..., nn.Module]) -> None:
         """Put a method's module around the student; `original` then names the tower's tensors as that module does."""
-        self.visual = wrap(self.tower, self.seed).to(self.head.device)
+        both = {} if self.text is None else {"text": self.text}
+        self.visual = wrap(self.tower, self.seed, **both).to(self.head.device)
         if self.visual is not self.tower:
             self.original = {f"visual.{name}": value for name, value in self.tower_state.items()}
 
@@ -62,6 +83,30 @@ class Task:
         """f_0(x) [B, D]; no graph."""
         with torch.no_grad():
             return self.frozen(self.normalise(images))
+
+    def frozen_features_of(self, images: np.ndarray) -> Tensor:
+        """f_0 [N, D] of uint8 images [N, 3, H, W], in chunks of fixed places."""
+        device = self.head.device
+        chunks = (torch.from_numpy(images[at : at + CHUNK]).to(device) for at in range(0, len(images), CHUNK))
+        return torch.cat([self.frozen_features(chunk.float().div_(255)) for chunk in chunks])
+
+    def remember(self, source: "Source", visits: int) -> None:
+        """Let `original_features` keep f_0 of the whole source set, where a training visits its images twice or more.
+
+        Made at the first use, so that only the methods that ask pay for it. A resumed training makes the same again:
+        chunks do not depend on the step.
+        """
+        fits = len(source.labels) * self.head.shape[1] * 4 <= REMEMBERED
+        self.source = source if fits and visits >= 2 * len(source.labels) else None
+
+    @cached_property
+    def remembered(self) -> Tensor:
+        """f_0 of every source image [N, D]."""
+        return self.frozen_features_of(self.source.images)
+
+    def original_features(self, batch: "Batch") -> Tensor:
+        """f_0(x) [B, D] of a batch's clean images, from memory where there is one."""
+        return self.frozen_features(batch.images) if self.source is None else self.remembered[batch.keys]
 
     @cached_property
     def mode_matters(self) -> bool:

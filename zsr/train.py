@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zsr.checkpoint import Checkpoint
 from zsr.errors import ZsrError
 from zsr.methods.base import Batch, Method
+from zsr.passes import Passes
 from zsr.progress import Progress
 from zsr.recipe import Recipe
 from zsr.schedule import warm_cosine
@@ -36,10 +37,12 @@ def fine_tune(
     """Train `task.visual` in place; returns what the manifest says of the cost."""
     method.check(task)
     task.dress(method.wrap)
-    source = source.subset(recipe.images, task.seed)
+    task.peers.synchronise(task.visual)
+    source = source.subset(recipe.images, task.seed, recipe.shots, task.classes)
     method.prepare(task, source)
     batch = min(recipe.batch, len(source.labels))
     steps = max(1, round(recipe.epochs * len(source.labels) / batch))
+    task.remember(source, steps * batch // task.peers.size)
     torch.manual_seed(task.seed)  # for methods with dropout or random views
     parameters = choose_parameters(method, task.visual)
     optimizer = make_optimizer(recipe, parameters)
@@ -51,18 +54,21 @@ def fine_tune(
     first = restore(state, task.visual, optimizer, schedule, scaler) if state else 0
     before = state["seconds"] if state else 0.0  # spent by the runs that were interrupted
     progress = Progress("fine-tuning", steps, first)
+    passes = Passes(task)
     start = time.monotonic()
     for step, chosen in enumerate(order(len(source.labels), batch, first, steps, task.seed), first):
-        images = torch.from_numpy(source.images[chosen]).to(device, non_blocking=True).float().div_(255)
-        labels = torch.from_numpy(source.labels[chosen]).to(device, non_blocking=True)
-        keys = torch.from_numpy(chosen).to(device)
+        mine = task.peers.share(chosen)
+        images = torch.from_numpy(source.images[mine]).to(device, non_blocking=True).float().div_(255)
+        labels = torch.from_numpy(source.labels[mine]).to(device, non_blocking=True)
+        keys = torch.from_numpy(mine).to(device)
         task.visual.train(recipe.batchnorm == "train")
         with autocast(recipe.amp, device):
             loss, extra = method.loss(task, Batch(images, labels, keys, step))
-        value = loss.item()  # the step's one synchronisation; a NaN must not reach the weights
+        value = task.peers.mean(loss)  # the step's one synchronisation; a NaN must not reach the weights
         check_finite(value, "loss", step, chosen)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
+        task.peers.average(parameters)
         scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf).item()
         if not scaler.is_enabled():  # under fp16 the scaler skips a step that overflowed, and lowers its scale
@@ -71,11 +77,13 @@ def fine_tune(
         scaler.update()
         rate = schedule.get_last_lr()[0]
         schedule.step()
-        log({"step": step, "loss": value, "lr": rate, "grad_norm": norm, **{k: v.item() for k, v in extra.items()}})
+        extra = {name: task.peers.mean(term) for name, term in extra.items()}
+        log({"step": step, "loss": value, "lr": rate, "grad_norm": norm, **extra})
         progress.step(note=f"loss {value:.4f}")
         spent = before + time.monotonic() - start
         checkpoint.step(lambda: state_of(step + 1, spent, task.visual, optimizer, schedule, scaler))  # noqa: B023
     seconds = before + time.monotonic() - start
+    seen = (steps - first) * batch // task.peers.size  # by this process since it started
     task.visual.eval().requires_grad_(False)
     return {
         "steps": steps,
@@ -83,6 +91,7 @@ def fine_tune(
         "images_per_second": round(steps * batch / max(seconds, 1e-9), 2),
         "seconds_per_step": round(seconds / steps, 5),
         "train_seconds": round(seconds, 3),
+        "passes_per_image": passes.per_image(seen),
         "final_loss": value,
     }
 

@@ -1,7 +1,9 @@
 # What all rules share: the plan, the paths, how a job is started.
 
 import os
+import re
 import sys
+from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
@@ -9,6 +11,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from zsr import layout
+from zsr.data.needs import shortages
+from zsr.data.sources import tell_jobs
 from zsr.errors import ZsrError
 from zsr.job import prefer_this_python
 from zsr.memory import refuse_forgotten
@@ -17,9 +21,8 @@ from zsr.store import check_writable
 
 ROOT = workflow.basedir
 
-# Jobs find the library of this checkout, and the Python that runs Snakemake where no conda environment is active.
+# Jobs run on the Python that runs Snakemake where no conda environment is active.
 prefer_this_python()
-shell.prefix(f"export PYTHONPATH={ROOT!r} PYTHONHASHSEED=0; ")
 
 
 # `gpu` is counted where Snakemake itself runs the jobs; a cluster's scheduler counts its own (profiles/slurm).
@@ -42,8 +45,20 @@ def planned():
 
 PLAN = planned()
 RESULTS = PLAN.config["results"]
+tell_jobs(PLAN.config)
 DEVICE = PLAN.config["device"]
 THREADS = PLAN.config["threads"]
+
+# Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
+shell.prefix(
+    f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 ZSR_CELLS_PER_GPU={PLAN.config['cells_per_gpu']}; "
+)
+
+
+def warn():
+    """Say up front what the disk will not hold."""
+    for line in shortages(PLAN):
+        print("zsr:", line, file=sys.stderr)
 
 
 def out(rule, name):
@@ -90,6 +105,46 @@ def need(rule, role, name="record"):
     return path
 
 
+def named(rule, wildcard):
+    """A constraint to the names that the plan gives to a rule: two rules may make the same kind of result."""
+    names = sorted(
+        {job.wildcards[wildcard] for job in PLAN.jobs.values() if job.rule == rule}
+    )
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def local_weights(rule):
+    """The local file that a fetched backbone or a published model comes from; nothing if it comes from the hub."""
+
+    def paths(wildcards):
+        return PLAN.files.get(PLAN.job(rule, wildcards.items()).record, [])
+
+    return paths
+
+
+def shards(name):
+    """One output of every shard of a cell."""
+
+    def paths(wildcards):
+        parts = PLAN.job("merge", wildcards.items()).needs.values()
+        return [
+            f"{RESULTS}/{part.outputs[name]}" for part in parts if part.rule == "shard"
+        ]
+
+    return paths
+
+
+def may_need(rule, role, name="record"):
+    """The path of what only some jobs of a rule read; nothing for the others."""
+    path = need(rule, role, name)
+
+    def maybe(wildcards):
+        has = role in PLAN.job(rule, wildcards.items()).needs
+        return path(wildcards) if has else []
+
+    return maybe
+
+
 def records(jobs):
     """The records of a list of jobs."""
     return [f"{RESULTS}/{job.record}" for job in jobs]
@@ -102,7 +157,19 @@ def results_of(jobs):
 
 def everything():
     """What `rule all` asks for."""
-    return results_of([*PLAN.cells, PLAN.tables, PLAN.figures, PLAN.report])
+    return results_of(
+        [*PLAN.cells, PLAN.tables, PLAN.figures, PLAN.gallery, PLAN.report]
+    )
+
+
+def decoders(wildcards):
+    """Threads of a preparation: pictures are decoded side by side, drawn ones are not."""
+    return 8 if "source" in PLAN.job("prepare", wildcards.items()).spec else 1
+
+
+def processes(wildcards):
+    """How many processes share one fine-tuning; each has its threads, and its GPU."""
+    return PLAN.job("finetune", wildcards.items()).spec["recipe"]["processes"]
 
 
 def gpus():

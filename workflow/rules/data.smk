@@ -2,8 +2,12 @@
 # REQUIRED INPUTS: none. OUTPUTS: data/{dataset}/{split}/{transform}/
 
 
+onstart:
+    warn()
+
+
 rule prepare:
-    """One split of one dataset, as its reader gives it."""
+    """One split of one dataset, at the resolution that is attacked. Its archives are no inputs: any machine can plan."""
     output:
         images=out("prepare", "images"),
         labels=out("prepare", "labels"),
@@ -16,11 +20,11 @@ rule prepare:
     priority: 100
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: decoders
     resources:
         mem_mb=megabytes(1500, 1500),
-        runtime=minutes(30, 30),
+        runtime=minutes(240, 240),
     params:
         spec=spec_of("prepare"),
     shell:
-        start("prepare")
+        f"export ZSR_WORKERS={{threads}}; {start('prepare')}"

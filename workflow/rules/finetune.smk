@@ -1,9 +1,10 @@
 # Backbones, class embeddings, and fine-tuned models.
-# REQUIRED INPUTS: prepared data. OUTPUTS: backbones/{backbone}/, heads/{tower}/{dataset}, models/{model}/
+# REQUIRED INPUTS: prepared data. OUTPUTS: backbones/{backbone}/, heads/{tower or model}/{dataset}, models/{model}/
 
 
 localrules:
     adopt,
+    interpolate,
 
 
 rule pretrain:
@@ -20,6 +21,8 @@ rule pretrain:
         about("logs", "pretrain"),
     benchmark:
         about("benchmarks", "pretrain")
+    wildcard_constraints:
+        backbone=named("pretrain", "backbone"),
     priority: 90
     conda:
         "../../envs/train.yaml"
@@ -34,6 +37,32 @@ rule pretrain:
         start("pretrain", "data")
 
 
+rule fetch:
+    """A published CLIP, from open_clip's list, the hub or a local file, checked and converted once."""
+    input:
+        weights=ancient(local_weights("fetch")),
+    output:
+        weights=out("fetch", "weights"),
+        record=out("fetch", "record"),
+    log:
+        about("logs", "fetch"),
+    benchmark:
+        about("benchmarks", "fetch")
+    wildcard_constraints:
+        backbone=named("fetch", "backbone"),
+    priority: 95
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(8000, 8000),
+        runtime=minutes(120, 120),
+    params:
+        spec=spec_of("fetch"),
+    shell:
+        start("fetch", "weights")
+
+
 rule heads:
     """The class embeddings of one dataset, once for all models that share the text tower."""
     input:
@@ -46,6 +75,8 @@ rule heads:
         about("logs", "heads"),
     benchmark:
         about("benchmarks", "heads")
+    wildcard_constraints:
+        tower=r"[^/.]+",
     priority: 80
     conda:
         "../../envs/evaluate.yaml"
@@ -67,8 +98,10 @@ rule finetune:
         weights=ancient(need("finetune", "backbone", "weights")),
         data=need("finetune", "data"),
         images=ancient(need("finetune", "data", "images")),
-        head=need("finetune", "head"),
-        embeddings=ancient(need("finetune", "head", "head")),
+        head=may_need("finetune", "head"),
+        embeddings=ancient(may_need("finetune", "head", "head")),
+        teacher=may_need("finetune", "teacher"),
+        taught=ancient(may_need("finetune", "teacher", "weights")),
     output:
         weights=out("finetune", "weights"),
         log=out("finetune", "log"),
@@ -78,19 +111,19 @@ rule finetune:
     benchmark:
         about("benchmarks", "finetune")
     wildcard_constraints:
-        model=r"[^/]+\.s\d+",
+        model=r"[^/.]+\.[^/.]+\.s\d+",
     priority: 70
     conda:
         "../../envs/train.yaml"
-    threads: THREADS
+    threads: lambda wildcards: THREADS * processes(wildcards)
     resources:
         mem_mb=megabytes(3000, 32000),
         runtime=minutes(60, 1440),
-        gpu=gpus(),
+        gpu=lambda wildcards: gpus() * processes(wildcards),
     params:
         spec=spec_of("finetune"),
     shell:
-        start("finetune", "backbone", "data", "head")
+        start("finetune", "backbone", "data", "head", "teacher")
 
 
 rule adopt:
@@ -106,7 +139,7 @@ rule adopt:
     benchmark:
         about("benchmarks", "adopt")
     wildcard_constraints:
-        model=r"[^/.]+\.[^/.]+",
+        model=named("adopt", "model"),
     priority: 70
     conda:
         "../../envs/train.yaml"
@@ -118,3 +151,94 @@ rule adopt:
         spec=spec_of("adopt"),
     shell:
         start("adopt", "backbone")
+
+
+rule publish:
+    """A model whose weights others published: an image tower over its backbone."""
+    input:
+        weights=ancient(local_weights("publish")),
+        backbone=need("publish", "backbone"),
+        tensors=ancient(need("publish", "backbone", "weights")),
+    output:
+        weights=out("publish", "weights"),
+        log=out("publish", "log"),
+        record=out("publish", "record"),
+    log:
+        about("logs", "publish"),
+    benchmark:
+        about("benchmarks", "publish")
+    wildcard_constraints:
+        model=named("publish", "model"),
+    priority: 70
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(8000, 8000),
+        runtime=minutes(120, 120),
+    params:
+        spec=spec_of("publish"),
+    shell:
+        start("publish", "weights", "backbone")
+
+
+rule interpolate:
+    """A model between two others: a weighted mean of their tensors."""
+    input:
+        backbone=need("interpolate", "backbone"),
+        weights=ancient(need("interpolate", "backbone", "weights")),
+        start=need("interpolate", "start"),
+        tensors=ancient(need("interpolate", "start", "weights")),
+        end=need("interpolate", "end"),
+        others=ancient(need("interpolate", "end", "weights")),
+    output:
+        weights=out("interpolate", "weights"),
+        log=out("interpolate", "log"),
+        record=out("interpolate", "record"),
+    log:
+        about("logs", "interpolate"),
+    benchmark:
+        about("benchmarks", "interpolate")
+    wildcard_constraints:
+        model=r"[^/.]+\.[^/.]+\.a\d+(\.s\d+)?",
+    priority: 70
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(4000, 4000),
+        runtime=minutes(5, 5),
+    params:
+        spec=spec_of("interpolate"),
+    shell:
+        start("interpolate", "backbone", "start", "end")
+
+
+rule texts:
+    """The class embeddings of one dataset with the prompts that one model learned."""
+    input:
+        model=need("texts", "model"),
+        tensors=ancient(need("texts", "model", "weights")),
+        backbone=need("texts", "backbone"),
+        weights=ancient(need("texts", "backbone", "weights")),
+    output:
+        head=out("texts", "head"),
+        record=out("texts", "record"),
+    log:
+        about("logs", "texts"),
+    benchmark:
+        about("benchmarks", "texts")
+    wildcard_constraints:
+        model=r"[^/]+\.s\d+",
+    priority: 60
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=megabytes(1500, 8000),
+        runtime=minutes(15, 15),
+        gpu=gpus(),
+    params:
+        spec=spec_of("texts"),
+    shell:
+        start("texts", "model", "backbone")

@@ -93,11 +93,41 @@ rule figures:
         start("figures", "tables")
 
 
+rule gallery:
+    """Images before and after, for cells drawn by seed among those that keep their adversarial examples."""
+    input:
+        cells=records(PLAN.shown),
+        needed=records(PLAN.upstream(PLAN.shown)),
+    output:
+        entries=report(
+            out("gallery", "entries"),
+            caption="../report/gallery.rst",
+            category="Gallery",
+        ),
+        pictures=out("gallery", "pictures"),
+        record=out("gallery", "record"),
+    log:
+        about("logs", "gallery"),
+    benchmark:
+        about("benchmarks", "gallery")
+    conda:
+        "../../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(2000, 8000),
+        runtime=minutes(30, 30),
+    params:
+        spec=spec_of("gallery"),
+    shell:
+        start("gallery")
+
+
 rule report:
     """The one page that people read."""
     input:
         tables=out("tables", "record"),
         figures=out("figures", "record"),
+        gallery=out("gallery", "record"),
         sheets=records(PLAN.sheets.values()),
     output:
         page=report(
@@ -119,4 +149,4 @@ rule report:
     params:
         spec=spec_of("report"),
     shell:
-        start("report", "tables", "figures")
+        start("report", "tables", "figures", "gallery")

@@ -5,11 +5,12 @@ import time
 import torch
 from safetensors.torch import load_file
 
-from zsr import arrays, evaluate, registry
+from zsr import arrays, chain, evaluate
 from zsr.cost import peak_megabytes
 from zsr.epsilon import eps_of
+from zsr.examples import write_examples
 from zsr.job import START, Job, run
-from zsr.models.backbone import load_model
+from zsr.models.trained import load_trained
 from zsr.rows import write_rows
 
 
@@ -17,29 +18,31 @@ def work(job: Job) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
     model_record = job.record("model")
-    method = registry.load("methods", spec["method"])(**model_record["spec"]["settings"])
-    backbone = load_model(
-        job.input("backbone").with_name("weights.safetensors"),
-        job.record("backbone"),
-        job.input("model").with_name("weights.safetensors"),
-        model_record,
-        method.wrap,
-    )
+    weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", "model"))
+    backbone, method = load_trained(weights, job.record("backbone"), changed, model_record)
     head_record = job.record("head")
-    head = load_file(job.input("head").with_suffix(".safetensors"))["head"]
+    head = load_file(job.embeddings())["head"]
     images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), len(head))
-    net = evaluate.ZeroShot(backbone.visual.eval(), method.head(backbone.visual, head), backbone.logit_scale)
+    net = evaluate.network(backbone, method, head)
     started = time.time()
-    cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, float(eps_of(spec["eps"], "eps")))
-    columns = evaluate.columns(cell)
+    eps = float(eps_of(spec["eps"], "eps"))
+    fallen = chain.fallen(job, evaluate.places(len(labels), spec))
+    cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, eps, fallen["index"])
+    columns = chain.merge(evaluate.columns(cell), fallen)
     write_rows(job.outputs["rows"], columns)
+    places, examples = evaluate.kept(cell, spec)
+    write_examples(job.outputs["examples"], places, images, examples, radius=eps if spec["norm"] == "linf" else 0.0)
     seconds = time.time() - started
     job.facts |= {
-        "n": len(cell.index),
+        "n": len(columns["index"]),
+        "attacked": len(cell.index),
+        "examples": len(places),
         "clean_correct": int((columns["clean"] == columns["label"]).sum()),
         "robust_correct": int(columns["robust"].sum()),
         "passes": {"forward": cell.verdicts.passes.forward, "backward": cell.verdicts.passes.backward},
         "notes": list(cell.verdicts.notes),
+        "signs": cell.verdicts.signs,
+        "doubted": cell.verdicts.doubted,
         "weights": model_record["digests"]["weights"],
         "head": head_record["digests"]["head"],
         "start_seconds": round(started - START, 3),

@@ -5,16 +5,10 @@ import json
 from zsr import gather
 from zsr.job import Job, run
 from zsr.report import csvs, figures
-from zsr.store import check_digest
 
 
 def work(job: Job) -> None:
-    record = job.record("tables")
-    folder = job.input("tables").parent
-    tables = {
-        name: csvs.loads(check_digest(folder / f"{name}.csv", digest).read_text())
-        for name, digest in record["digests"].items()
-    }
+    tables = csvs.read(job.input("tables").parent, job.record("tables"))
     plan = gather.rebuild(job.spec["config"], job.results)
     charts = figures.build(tables, gather.logs(plan))
     job.outputs["charts"].write_text(json.dumps({name: figures.spec(chart) for name, chart in charts.items()}))

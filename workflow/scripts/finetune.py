@@ -1,14 +1,20 @@
 """Fine-tune one model on the source set and keep the tensors that changed."""
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from zsr import arrays, registry
 from zsr.checkpoint import Checkpoint
 from zsr.cost import peak_megabytes
+from zsr.distributed import Follower, peers
 from zsr.epsilon import eps_of
 from zsr.job import Job, run
+from zsr.methods.base import Method
 from zsr.models.backbone import load_backbone
+from zsr.models.trained import load_trained
+from zsr.peers import Peers
 from zsr.recipe import Recipe
 from zsr.task import Task
 from zsr.train import Source, fine_tune, trained_tensors
@@ -16,15 +22,46 @@ from zsr.trainlog import TrainLog
 
 
 def work(job: Job) -> None:
+    torch.set_num_threads(job.spec["threads"])
+    processes, device = job.spec["recipe"]["processes"], job.spec["device"]
+    checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)
+    with peers(processes, device, follow, job) as group:
+        method, task, source, recipe = prepared(job, group)
+        with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.hash) as log:
+            cost = fine_tune(method, task, source, recipe, device=device, checkpoint=checkpoint, log=log)
+            save_file(trained_tensors(task.visual, task.original), job.outputs["weights"])
+            checkpoint.done()  # before the log takes its final name: a training that goes on must find its part
+    read = {role: job.record(role)["digests"] for role in ("backbone", "head", "teacher") if role in job.spec["needs"]}
+    job.facts |= {role: digests["head" if role == "head" else "weights"] for role, digests in read.items()}
+    job.facts["cost"] = {**cost, "peak_megabytes": peak_megabytes(device)}
+
+
+def follow(group: Peers, job: Job) -> None:
+    """The same training, seen from a process that is not the first."""
+    method, task, source, recipe = prepared(job, group)
+    checkpoint = Follower(job.folder / "last.ckpt", job.hash)
+    fine_tune(method, task, source, recipe, device=job.spec["device"], checkpoint=checkpoint, log=lambda row: None)
+
+
+def prepared(job: Job, group: Peers) -> tuple[Method, Task, Source, Recipe]:
+    """What a training is made of, from the spec and the files that it names."""
     spec = job.spec
-    torch.set_num_threads(spec["threads"])
     record = job.record("backbone")
     backbone = load_backbone(job.input("backbone").with_name("weights.safetensors"), record)
-    head_record = job.record("head")
-    head = load_file(job.input("head").with_suffix(".safetensors"))["head"]
-    images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), len(head))
+    classes, templates, head = (), (), torch.zeros(0, backbone.embed_dim)
+    if "head" in spec["needs"]:  # a source set without class names has none
+        about = job.record("head")["spec"]
+        classes, templates = about["classes"], about["templates"]
+        head = load_file(job.embeddings())["head"]
+    known = len(head) if spec["labelled"] else None
+    images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), known)
+    if not spec["labelled"]:
+        labels = np.full_like(labels, -1)  # whatever stands there: who looks at it all the same fails
+    teacher, teacher_head = load_teacher(job, record, head) if "teacher" in spec["needs"] else (None, None)
     method = registry.load("methods", spec["method"])(**spec["settings"])
     recipe = Recipe(**spec["recipe"])
+    if method.trains_text:
+        backbone.clip.to(spec["device"])
     task = Task(
         visual=backbone.visual.to(spec["device"]),
         mean=backbone.mean,
@@ -36,21 +73,23 @@ def work(job: Job) -> None:
         attack_alpha=recipe.attack_alpha,
         seed=spec["seed"],
         kernels=spec["kernels"],
-        classes=tuple(head_record["spec"]["classes"]),
+        classes=tuple(classes),
+        templates=tuple(templates),
         encode_text=backbone.encode_text,
+        teacher=teacher,
+        teacher_head=teacher_head,
+        text=backbone.text if method.trains_text else None,
+        peers=group,
     )
-    checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)
-    with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.hash) as log:
-        cost = fine_tune(
-            method, task, Source(images, labels), recipe, device=spec["device"], checkpoint=checkpoint, log=log
-        )
-    save_file(trained_tensors(task.visual, task.original), job.outputs["weights"])
-    checkpoint.done()
-    job.facts |= {
-        "backbone": record["digests"]["weights"],
-        "head": head_record["digests"]["head"],
-        "cost": {**cost, "peak_megabytes": peak_megabytes(spec["device"])},
-    }
+    return method, task, Source(images, labels), recipe
+
+
+def load_teacher(job: Job, backbone: dict, head: Tensor) -> tuple[nn.Module, Tensor]:
+    """Another model on the same backbone, as it is evaluated: its tower, and the class embeddings it uses."""
+    weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", "teacher"))
+    loaded, method = load_trained(weights, backbone, changed, job.record("teacher"))
+    device = job.spec["device"]
+    return loaded.visual.to(device), method.head(loaded.visual, head).to(device)
 
 
 if __name__ == "__main__":

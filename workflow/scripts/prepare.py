@@ -2,19 +2,14 @@
 
 import json
 
-from zsr import arrays, registry
-from zsr.errors import ZsrError
+from zsr import registry
 from zsr.job import Job, run
 
 
 def work(job: Job) -> None:
     spec = job.spec
     reader = registry.load("data/readers", spec["reader"])(**spec["options"])
-    if spec["transform"] != "native":
-        raise ZsrError(f"unknown transform '{spec['transform']}'")
-    facts, captions = arrays.write(
-        reader.read(spec["split"]), spec["count"], job.outputs["images"], job.outputs["labels"]
-    )
+    facts, captions = reader.prepare(spec, job.outputs["images"], job.outputs["labels"], job.hash)
     job.outputs["captions"].write_text(json.dumps(captions, ensure_ascii=False))
     job.facts |= facts
 

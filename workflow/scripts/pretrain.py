@@ -34,8 +34,8 @@ def work(job: Job) -> None:
             log(row)
             progress.step(note=f"loss {row['loss']:.3f}")
             checkpoint.step(training.state_dict)
-    save_file(save_tensors(training.finish()), job.outputs["weights"])
-    checkpoint.done()
+        save_file(save_tensors(training.finish()), job.outputs["weights"])
+        checkpoint.done()  # before the log takes its final name: a training that goes on must find its part
     job.facts["cost"] = {"steps": recipe.steps, "peak_megabytes": peak_megabytes(spec["device"])}
 
 

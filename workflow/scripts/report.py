@@ -1,37 +1,44 @@
 """Put tables, figures, contact sheets and evidence on one page that needs no network."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
-from zsr import arrays, gather
+from zsr import arrays, gather, layout
 from zsr.job import Job, run
-from zsr.report import csvs, figures, page
+from zsr.report import csvs, figures, page, published
 from zsr.report.sheet import contact_sheet
 from zsr.store import check_digest, read_record
 
 
 def work(job: Job) -> None:
     plan = gather.rebuild(job.spec["config"], job.results)
-    tables_record, figures_record = job.record("tables"), job.record("figures")
-    folder = job.input("tables").parent
-    tables = {
-        name: csvs.loads(check_digest(folder / f"{name}.csv", digest).read_text())
-        for name, digest in tables_record["digests"].items()
-    }
-    charts_path = job.input("figures").with_name("charts.json")
-    charts = json.loads(check_digest(charts_path, figures_record["digests"]["charts"]).read_text())
+    tables = csvs.read(job.input("tables").parent, job.record("tables"))
+    charts = json.loads(checked(job, "figures", "charts").read_text())
+    entries = json.loads(checked(job, "gallery", "entries").read_text())
+    with np.load(checked(job, "gallery", "pictures"), allow_pickle=False) as arrays_of:
+        shown = {name: arrays_of[name] for name in arrays_of.files}
     pictures = {name: figures.svg(spec) for name, spec in charts.items()}
+    cells = gather.cells(plan)
     html = page.render(
         tables,
         charts,
         pictures,
         title=job.spec["title"],
-        cells=gather.cells(plan),
+        cells=cells,
         models=gather.models(plan),
         sheets=[sheet(plan, name) for name in plan.sheets],
+        examples=(entries, shown),
+        beside=published.beside(cells),
     )
     job.outputs["page"].write_text(html)
+
+
+def checked(job: Job, role: str, name: str) -> Path:
+    """One output of an upstream job, its bytes checked."""
+    path = Path(job.results) / layout.OUTPUTS[role][name]
+    return check_digest(path, job.record(role)["digests"][name])
 
 
 def sheet(plan: gather.Plan, dataset: str) -> dict:

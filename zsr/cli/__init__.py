@@ -11,9 +11,12 @@ from zsr.errors import ZsrError
 from zsr.plan import Plan
 
 COMMANDS = {
-    "status": "what is done, stale and missing",
+    "status": "what is done, running, stale and missing, and how long the rest will take",
+    "data": "check the datasets: what is there, missing or damaged, and whether the disk suffices",
     "why": "why a result would be made again, in words",
-    "verify": "check every result: bytes, seals, specs",
+    "table": "a table of the report as Markdown, LaTeX or CSV",
+    "export": "models for open_clip and Hugging Face, numbers for other tools, figures for papers",
+    "verify": "check every result: bytes, seals, specs, stored examples, tables",
     "repair": "remove results that are damaged or stale, so that snakemake makes them again",
     "prune": "list results that no config entry asks for any more",
 }

@@ -1,28 +1,60 @@
-"""`zsr status`: how far each kind of job is."""
+"""`zsr status`: how far each kind of job is, what runs, and how much work is left."""
 
 import argparse
-from collections import Counter
+import base64
+import os
+import statistics
+from collections import Counter, defaultdict
+from pathlib import Path
 
 from zsr.cli import plan_of
-from zsr.memory import believable, on_disk
+from zsr.errors import ZsrError
+from zsr.memory import on_disk
 from zsr.plan import Job, Plan
+from zsr.store import read_record
 
-ORDER = ("prepare", "pretrain", "heads", "adopt", "finetune", "evaluate", "tables", "figures", "report")
+ORDER = (
+    "prepare",
+    "pretrain",
+    "fetch",
+    "heads",
+    "adopt",
+    "publish",
+    "finetune",
+    "interpolate",
+    "texts",
+    "evaluate",
+    "shard",
+    "merge",
+    "tables",
+    "figures",
+    "gallery",
+    "report",
+)
+STATES = ("done", "running", "stale", "missing")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--missing", action="store_true", help="name every job that is not done")
+    parser.add_argument("--cores", type=int, help="cores that work side by side (default: all of this machine)")
 
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    states = {job: state(plan, job) for job in plan.jobs.values()}
+    busy = started(Path(".snakemake"))
+    states, seconds = {}, {}
+    for job in plan.jobs.values():
+        states[job], seconds[job] = state(plan, job, busy)
     counts = Counter((job.rule, found) for job, found in states.items())
-    print(f"{'':10} {'done':>7} {'stale':>7} {'missing':>7}")
-    for rule in ORDER:
-        row = [counts[rule, column] for column in ("done", "stale", "missing")]
-        if sum(row):
-            print(f"{rule:10} {row[0]:7} {row[1]:7} {row[2]:7}")
+    costs = Costs({job: seconds[job] for job, found in states.items() if found == "done"})
+    left = {job: costs.expected(job) for job, found in states.items() if found != "done"}
+    print(f"{'':10}" + "".join(f" {name:>8}" for name in STATES) + f" {'work left':>12}")
+    for rule in [rule for rule in ORDER if any(job.rule == rule for job in states)]:
+        row = "".join(f" {counts[rule, name]:8}" for name in STATES)
+        print(f"{rule:10}{row} {_work([cost for job, cost in left.items() if job.rule == rule]):>12}")
+    print(_summary(left, plan, given.cores or os.cpu_count() or 1))
+    for name, sets in plan.left_out.items():
+        print(f"{name}: not zero-shot, it cannot classify {', '.join(sets)}")
     if given.missing:
         for job, found in states.items():
             if found != "done":
@@ -30,8 +62,82 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def state(plan: Plan, job: Job) -> str:
-    """done, stale (of another spec, or damaged), or missing."""
+def state(plan: Plan, job: Job, busy: set[str]) -> tuple[str, float]:
+    """(done, running, stale: of another spec or damaged, or missing; the seconds that it took if it is done)."""
+    if str(plan.results / job.record) in busy:
+        return "running", 0.0
     if not on_disk(plan, job):
-        return "missing"
-    return "done" if believable(plan, job) else "stale"
+        return "missing", 0.0
+    try:
+        return "done", float(read_record(plan.results / job.record, job.hash)["seconds"])
+    except ZsrError:
+        return "stale", 0.0
+
+
+def started(memory: Path) -> set[str]:
+    """The outputs that Snakemake has begun and not finished, while it holds its lock.
+
+    Snakemake keeps one marker for each, named by the output's path in base64 (a long one in parts that begin with @).
+    After a `kill -9` of Snakemake markers and lock stay, until it runs again.
+    """
+    folder = memory / "incomplete"
+    if not folder.is_dir() or not any((memory / "locks").glob("*.lock")):
+        return set()
+    names = ("".join(part.removeprefix("@") for part in path.relative_to(folder).parts) for path in folder.rglob("*"))
+    return {base64.urlsafe_b64decode(name).decode() for name in names if len(name) % 4 == 0}
+
+
+class Costs:
+    """What a job will cost, from the finished jobs most like it: the median of their measured seconds."""
+
+    def __init__(self, seconds: dict[Job, float]) -> None:
+        self._known: dict[tuple, list[float]] = defaultdict(list)
+        for job, cost in seconds.items():
+            for kind in self._kinds(job):
+                self._known[kind].append(cost)
+
+    @staticmethod
+    def _kinds(job: Job) -> list[tuple]:
+        """From the most to the least alike: a cell's attack matters more than its set, a training's method most."""
+        names = ("method", "attack", "reader")
+        about = tuple(str(job.spec.get(name)) for name in names)
+        backbone = job.needs["backbone"].hash if "backbone" in job.needs else ""
+        place = job.wildcards.get("dataset", "")
+        return [(job.rule, *about, backbone, place), (job.rule, *about, backbone), (job.rule, about[1]), (job.rule,)]
+
+    def expected(self, job: Job) -> float | None:
+        """Seconds; None where no job of the kind has finished yet."""
+        known = next((self._known[kind] for kind in self._kinds(job) if kind in self._known), None)
+        return statistics.median(known) if known else None
+
+
+def _work(costs: list[float | None]) -> str:
+    known = [cost for cost in costs if cost is not None]
+    if not costs:
+        return "–"
+    return span(sum(known)) + ("" if len(known) == len(costs) else " + ?") if known else "?"
+
+
+def _summary(left: dict[Job, float | None], plan: Plan, cores: int) -> str:
+    if not left:
+        return "everything is done"
+    known = [cost for cost in left.values() if cost is not None]
+    side = max(1, cores // plan.config["threads"]) if plan.config["device"] == "cpu" else 1
+    unknown = len(left) - len(known)
+    line = f"{len(left)} of {len(plan.jobs)} jobs left"
+    if known:
+        longest = max(sum(known) / side, max(known))
+        line += f": about {span(sum(known))} of work, {span(longest)} with {side} at a time"
+    if unknown:
+        line += (
+            f"; {unknown} of a kind that has not finished once" if known else "; none of their kind has finished yet"
+        )
+    return line
+
+
+def span(seconds: float) -> str:
+    """'40 s', '12 min', '3 h 20 min'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,52 @@
+"""Fetch one backbone and convert it once: every later job reads our own safetensors and how to rebuild the model."""
+
+import json
+
+from safetensors.torch import save_file
+
+from zsr.errors import ZsrError
+from zsr.job import Job, run
+from zsr.models import catalogue, hub, weights
+from zsr.models.backbone import save_tensors
+from zsr.models.convert import check_gelu, convert
+
+
+def work(job: Job) -> None:
+    source = job.spec["source"]
+    definition = job.spec["definition"] or hub_definition(source)
+    path = job.input("weights") if "sha256" in source else hub.weights(source["hub"], source["file"], revision(source))
+    digest = weights.check(path, source.get("sha256"))
+    tensors, quick = weights.read(path)
+    check_gelu(definition, quick, path)
+    backbone = convert(definition, tensors, path)
+    save_file(save_tensors(backbone), job.outputs["weights"])
+    job.facts |= {
+        "definition": definition,
+        "file": path.name,
+        "sha256": digest,
+        "parameters": sum(value.numel() for value in backbone.clip.parameters()),
+        "logit_scale": backbone.logit_scale,
+    }
+
+
+def revision(source: dict) -> str | None:
+    """The commit or branch that was asked for; None is the main branch."""
+    return source.get("revision")
+
+
+def hub_definition(source: dict) -> dict:
+    """What the hub says of a model that open_clip does not list."""
+    place = f"hub repository {source['hub']}"
+    path = hub.find(source["hub"], hub.CONFIG, revision(source))
+    try:
+        says = json.loads(path.read_text())
+        model, pixels = dict(says["model_cfg"]), says.get("preprocess_cfg", {})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZsrError(f"{place}: its {hub.CONFIG} is not in open_clip's format ({error})") from error
+    if "quick_gelu" in source:
+        model["quick_gelu"] = source["quick_gelu"]
+    return catalogue.definition(model, pixels, place)
+
+
+if __name__ == "__main__":
+    run(work)

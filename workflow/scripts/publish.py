@@ -1,0 +1,28 @@
+"""Weights that others published, over their backbone: only the tensors that differ from it are kept."""
+
+from safetensors.torch import load_file, save_file
+
+from zsr.job import Job, run
+from zsr.models import hub, weights
+from zsr.models.convert import changed, check_text, tower_of
+from zsr.store import check_digest
+
+
+def work(job: Job) -> None:
+    source = job.spec["source"]
+    record = job.record("backbone")
+    base = load_file(check_digest(job.input("backbone").with_name("weights.safetensors"), record["digests"]["weights"]))
+    if "sha256" in source:
+        path = job.input("weights")
+    else:
+        path = hub.weights(source["hub"], source["file"], source.get("revision"))
+    digest = weights.check(path, source.get("sha256"))
+    tower, rest = tower_of(weights.read(path)[0])
+    check_text(rest, base, path)
+    save_file(changed(tower, base, path), job.outputs["weights"])
+    job.outputs["log"].write_text("")
+    job.facts |= {"backbone": record["digests"]["weights"], "file": path.name, "sha256": digest, "cost": {}}
+
+
+if __name__ == "__main__":
+    run(work)

@@ -1,0 +1,23 @@
+"""Encode the class prompts of one dataset with the vectors that a model learned: its classifier, and no other's."""
+
+import torch
+from safetensors.torch import save_file
+
+from zsr.job import Job, run
+from zsr.models.trained import load_trained
+from zsr.prompts import check_distinct, nearest_cosine
+
+
+def work(job: Job) -> None:
+    spec = job.spec
+    torch.set_num_threads(spec["threads"])
+    weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", "model"))
+    backbone, method = load_trained(weights, job.record("backbone"), changed, job.record("model"))
+    head = method.embeddings(backbone.visual, backbone.text, spec["classes"], spec["templates"]).cpu()  # [C, D]
+    check_distinct(head, spec["classes"])
+    save_file({"head": head.contiguous()}, job.outputs["head"])
+    job.facts |= {"classes": len(head), "nearest_cosine": nearest_cosine(head)}
+
+
+if __name__ == "__main__":
+    run(work)

@@ -1,0 +1,46 @@
+"""`zsr data check`: what the config's datasets need, what of it is there, and whether the disk suffices."""
+
+import argparse
+from collections import Counter
+
+from zsr.cli import plan_of
+from zsr.data import needs
+from zsr.data.decode import gigabytes
+from zsr.data.sources import tell_jobs
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["check"])
+    parser.add_argument("--deep", action="store_true", help="read every archive again, also those that were checked")
+
+
+def run(given: argparse.Namespace) -> int:
+    plan = plan_of(given)
+    tell_jobs(plan.config)
+    counts: Counter = Counter()
+    bad = False
+    for need in needs.files(plan, given.deep):
+        counts[need.state] += 1
+        fetched = need.state == "missing" and plan.config["download"] and _has_link(plan, need)
+        size = gigabytes(need.bytes) if need.bytes else "size unknown"
+        print(f"{'to fetch' if fetched else need.state:9} {need.dataset:20} {need.path} ({size})")
+        if need.advice and not fetched:
+            print(f"{'':9} {need.advice}")
+        bad = bad or need.state == "damaged" or (need.state == "missing" and not fetched)
+    said = ", ".join(f"{counts[state]} {state}" for state in ("present", "unpacked", "missing", "damaged"))
+    print(f"{sum(counts.values())} files: {said}")
+    for what, (place, size, free) in needs.room(plan).items():
+        print(f"{what}: {gigabytes(size)} to be written, {gigabytes(free)} free ({place})")
+    short = needs.shortages(plan)
+    for line in short:
+        print(line)
+    return 1 if bad or short else 0
+
+
+def _has_link(plan: needs.Plan, need: needs.Need) -> bool:
+    """Whether a missing file can be fetched at all."""
+    for job in needs.preparations(plan):
+        sources = needs.Sources.of(job.spec["source"])
+        if need.path.parent == sources.folder and sources.files.get(need.path.name, {}).get("urls"):
+            return True
+    return False

@@ -1,0 +1,126 @@
+"""Protocols as the config means them: the files of zsr/protocols/, with the config's own entries over them.
+
+A protocol is data: attacks with all settings, verdict, precision, datasets, ε, number of images. Its name is part of
+the path of every result, so numbers of two protocols never meet. Nothing here imports torch.
+"""
+
+import copy
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import yaml
+
+from zsr import registry
+from zsr.data import transforms
+from zsr.datasets import need_split
+from zsr.epsilon import eps_of
+from zsr.errors import ZsrError, unknown
+from zsr.registry import PACKAGE
+from zsr.settings import settings_of
+
+FILES = PACKAGE / "protocols"
+OWN = ("name", "attack", "after", "verdict")  # keys of an attack's entry that are not settings of the attack
+
+
+def known_protocols() -> list[str]:
+    """The protocols that come with zsr."""
+    return sorted(path.stem for path in FILES.glob("*.yaml"))
+
+
+def fill_in(config: dict) -> None:
+    """Put what `like` names under each protocol's own keys; a bare name is a ready-made protocol as it stands.
+
+    Runs before the schema, which sees whole protocols; what has not the shape of one is left for it to refuse.
+    """
+    entries = config.get("protocols")
+    for i, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, str):
+            entry = {"name": entry, "like": entry}
+        if isinstance(entry, dict) and "like" in entry:
+            if entry["like"] not in known_protocols():
+                raise unknown("protocol", entry["like"], known_protocols(), f"protocols[{i}].like")
+            entry = {**copy.deepcopy(_file(entry["like"])), **entry}
+        entries[i] = entry
+
+
+@cache
+def _file(name: str) -> dict[str, Any]:
+    return yaml.safe_load((FILES / f"{name}.yaml").read_text())
+
+
+def complete(config: dict, protocol: dict, where: str) -> None:
+    """Check one protocol and fill in the settings of its attacks."""
+    _check_images(config, protocol, where)
+    protocol["transforms"] = {
+        name: transforms.choose(protocol["transform"], config["datasets"][name], f"{where}.transform ('{name}')")
+        for name in protocol["datasets"]
+    }
+    for j, entry in enumerate(protocol["attacks"]):
+        protocol["attacks"][j] = _attack(protocol, entry, j, f"{where}.attacks[{j}]")
+    values = [eps_of(value, f"{where}.eps[{j}]") for j, value in enumerate(protocol["eps"])]
+    if len(set(values)) != len(values):
+        raise ZsrError(f"{where}.eps: a value stands twice in {protocol['eps']}")
+    protocol["eps"] = values
+    store = protocol["store"]
+    if not (isinstance(store, int) and store > 0) and store not in ("none", "examples"):
+        raise ZsrError(f"{where}.store: '{store}' is neither none, examples, nor how many of them for each cell")
+
+
+def _check_images(config: dict, protocol: dict, where: str) -> None:
+    count = protocol["images"]
+    if isinstance(count, str) and count != "all":
+        raise ZsrError(f"{where}.images: '{count}' is neither a number of images nor 'all'")
+    for name in protocol["datasets"]:
+        size = need_split(config, name, protocol["split"], f"{where}.split")
+        if count != "all" and count > size:
+            raise ZsrError(
+                f"{where}: images: {count} is more than the {size} of '{name}' ({protocol['split']}); "
+                f"ask for at most {size}, or for all"
+            )
+        if protocol["shards"] > images(config, protocol, name):
+            raise ZsrError(
+                f"{where}: {protocol['shards']} shards of {images(config, protocol, name)} images; ask for fewer"
+            )
+        if len(config["datasets"][name]["classes"]) < 2:
+            raise ZsrError(f"{where}: '{name}' has fewer than two classes; nothing to classify")
+        if not config["datasets"][name]["labelled"]:
+            raise ZsrError(f"{where}: '{name}' is not labelled; nothing to count as correct")
+
+
+def _attack(protocol: dict, entry: dict, place: int, where: str) -> dict:
+    """One attack with its settings, the verdict that its iterates get, and the attack that it comes after."""
+    given = {key: value for key, value in entry.items() if key not in OWN}
+    settings = settings_of("attacks", entry["attack"], given, where)
+    verdict = entry.get("verdict", protocol["verdict"])
+    if verdict == "last" and not registry.describe("attacks", entry["attack"]).constants["last_iterate"]:
+        raise ZsrError(f"{where}: '{entry['attack']}' has no last iterate; write verdict: any")
+    earlier = [other["name"] for other in protocol["attacks"][:place]]
+    if "after" in entry and entry["after"] not in earlier:
+        if entry["after"] in [other["name"] for other in protocol["attacks"]]:
+            raise ZsrError(f"{where}.after: '{entry['after']}' stands further down; list it before '{entry['name']}'")
+        raise unknown("attack", entry["after"], earlier, f"{where}.after")
+    return {
+        "name": entry["name"],
+        "attack": entry["attack"],
+        "settings": settings,
+        "verdict": verdict,
+        "after": entry.get("after"),
+    }
+
+
+def images(config: dict, protocol: dict, dataset: str) -> int:
+    """How many images of a dataset a protocol takes."""
+    count = protocol["images"]
+    return config["datasets"][dataset]["splits"][protocol["split"]] if count == "all" else count
+
+
+def follows(protocol: dict, attack: dict, eps: Fraction) -> dict[str, tuple[dict, Fraction]]:
+    """role -> (attack, ε) of the cells whose fallen images this one does not attack again."""
+    found = {}
+    if attack["after"]:
+        found["before"] = next(other for other in protocol["attacks"] if other["name"] == attack["after"]), eps
+    smaller = [other for other in protocol["eps"] if other < eps]
+    if protocol["chain_eps"] and smaller:
+        found["smaller"] = attack, max(smaller)
+    return found

@@ -1,0 +1,118 @@
+"""What `zsr verify` does with a plan: every cell through `zsr.rescore`, the tables through `zsr.recount`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+import torch
+
+from zsr import gather
+from zsr.epsilon import eps_of
+from zsr.examples import pixels, read_examples
+from zsr.plan import Job, Plan
+from zsr.progress import Progress
+from zsr.recount import Counted, Recount
+from zsr.rescore import Network, examine
+from zsr.rows import read_rows
+from zsr.store import check_digest, read_record
+
+Rows = dict[str, np.ndarray]
+
+
+@dataclass
+class Checked:
+    """Sums over cells."""
+
+    examples: int = 0
+    confirmed: int = 0
+    clean: int = 0
+    close: int = 0
+    asked: int = 0  # images that fell in cells whose examples the config wants stored
+    faults: list[str] = field(default_factory=list)
+    rows: dict[str, Rows] = field(default_factory=dict, repr=False)  # record -> its rows
+
+
+def cells(plan: Plan, jobs: list[Job]) -> Checked:
+    """Look at every cell again; those of one model and one dataset share a network and its clean predictions."""
+    found = Checked()
+    progress = Progress("verify", len(jobs))
+    torch.set_num_threads(plan.config["threads"])
+    order = sorted(jobs, key=lambda job: (job.needs["model"].record, job.needs["data"].record, job.record))
+    for _, same in groupby(order, key=lambda job: (job.needs["model"].record, job.needs["data"].record)):
+        for job, finding, rows, count in _cells_of_one_network(plan, list(same)):
+            found.examples += count
+            found.confirmed += finding.confirmed
+            found.clean += finding.clean
+            found.close += finding.close
+            found.asked += int((rows["step"] > 0).sum()) if job.spec["store"] != "none" else 0
+            found.faults += [f"{plan.results / job.record}: {line}" for line in finding.faults]
+            found.rows[job.record] = rows
+            progress.step()
+    return found
+
+
+def _cells_of_one_network(plan: Plan, jobs: list[Job]) -> Iterator[tuple]:
+    look = Network(plan, jobs[0])
+    data = jobs[0].needs["data"]
+    images = np.load(plan.results / data.outputs["images"], mmap_mode="r", allow_pickle=False)
+    labels = np.load(plan.results / data.outputs["labels"], allow_pickle=False)
+    clean: dict[bytes, np.ndarray] = {}  # cells of several protocols may look at different images
+    for job in jobs:
+        record = read_record(plan.results / job.record, job.hash)
+        rows = read(plan, job, record)
+        key = rows["index"].tobytes()
+        if key not in clean:
+            clean[key] = look(pixels(images[rows["index"]]))
+        path = check_digest(plan.results / job.outputs["examples"], record["digests"]["examples"])
+        examples = read_examples(path, images)
+        eps = float(eps_of(job.spec["eps"], "eps"))
+        finding = examine(rows, examples, images, labels, job.spec, eps, look, clean[key])
+        counts = {
+            "n": len(rows["index"]),
+            "clean_correct": int((rows["clean"] == rows["label"]).sum()),
+            "robust_correct": int(rows["robust"].sum()),
+            "examples": len(examples.index),
+        }
+        finding.faults += [
+            f"its record says {name} = {record[name]}, its rows say {count}"
+            for name, count in counts.items()
+            if record[name] != count
+        ]
+        yield job, finding, rows, len(examples.index)
+
+
+def read(plan: Plan, job: Job, record: dict) -> Rows:
+    """The rows of a cell as plain arrays, in the order of the split."""
+    table = read_rows(plan.results / job.outputs["rows"], record["digests"]["rows"])
+    columns = {name: np.asarray(table[name].to_pylist()) for name in ("felled_by", "felled_in")}
+    columns |= {name: table[name].to_numpy() for name in table.column_names if name not in columns}
+    order = np.argsort(columns["index"], kind="stable")
+    return {name: values[order] for name, values in columns.items()}
+
+
+def tables(plan: Plan, rows: dict[str, Rows]) -> tuple[int, list[str]]:
+    """How many numbers of the tables were counted again, and a line for each that is wrong."""
+    worst = {protocol["name"]: protocol["worst_case"] for protocol in plan.config["protocols"]}
+    counted = []
+    for job in plan.cells:
+        asked, mine = plan.asked[job.record], rows[job.record]
+        about = gather.about(plan, asked.entry, asked.dataset)
+        counted.append(
+            Counted(
+                protocol=job.wildcards["protocol"],
+                id=job.wildcards["model"],
+                backbone=asked.backbone,
+                dataset=asked.dataset,
+                attack=gather.label(plan, job),
+                eps=job.spec["eps"],
+                is_source=about["is_source"],
+                shares_words=about["shares_words"],
+                worst_case=worst[job.wildcards["protocol"]],
+                index=mine["index"],
+                clean=mine["clean"] == mine["label"],
+                robust=mine["robust"],
+            )
+        )
+    done = Recount((plan.results / plan.tables.record).parent, counted).run()
+    return done.checked, done.faults
