@@ -11,7 +11,7 @@ import yaml
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "zsr", "zsr_kernels", "envs")
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "zsr", "zsr_kernels", "envs", "resources")
 MINI = Path(__file__).with_name("mini.yaml")
 
 

@@ -50,7 +50,9 @@ def make(
                  "train_eps": None if place == 0 else "2/255", "seed": seed}  # fmt: skip
         results.models.append(
             {"id": model["id"], "seconds": 0.0 if place == 0 else 30.0 + 17 * place, "peak_memory": 10**8 * (place + 1),
-             "images_per_second": 900.0, "trained_parameters": 10**6}
+             "images_per_second": 900.0}
+            | ({} if place == 0 else {"seconds_per_step": 0.1 * place, "forward_per_image": 2.0 + place,
+                                      "backward_per_image": 3.0, "original_per_image": 0.0})
         )  # fmt: skip
         for number, dataset in enumerate(sets):
             for attack, level in itertools.product(attacks, eps):
@@ -97,6 +99,8 @@ def _cell(results: Results, model: dict, place: int, dataset: str, number: int, 
             "model": model,
             "dataset": {"name": dataset, "classes": classes, "images": images, "is_source": number == 0,
                         "shares_words": number in (0, 1), "chance": 1 / classes},
+            "worst_case": True, "follows": "", "doubted": 0,
+            "signs": {name: {"images": images, "zero_gradient": 0, "ended": 50, "first": 1.0, "last": 2.0, "rose": 50}},
             "protocol": protocol, "attack": {"name": name, "label": attack, "steps": steps or 100}, "eps": eps,
             "threat": "linf", "n": images, "clean_correct": int(right.sum()), "robust_correct": int(robust.sum()),
             "passes": {"forward": images * max(steps, 40), "backward": images * max(steps, 30)},
@@ -123,3 +127,38 @@ def logs(results: Results, steps: int = 60) -> dict[str, list[dict]]:
 def paper(images: int = 500) -> Results:
     """10 methods × 16 sets × 3 ε × 3 attacks."""
     return make(METHODS, SETS, ("1/255", "2/255", "4/255"), tuple(ATTACKS), images)
+
+
+def gallery(
+    results: Results | None = None, count: int = 40, side: int = 24, fates: Sequence[str] = ("fell", "stood", "wrong")
+) -> tuple[list[dict], dict, dict[str, str]]:
+    """Entries and pictures of a gallery over a result set, and the name of each model."""
+    results = results or make()
+    rng = np.random.default_rng(5)
+    pictures: dict[str, np.ndarray] = {}
+
+    def picture(shape: tuple[int, ...]) -> int:
+        pictures[str(len(pictures))] = rng.integers(0, 256, shape, dtype=np.uint8)
+        return len(pictures) - 1
+
+    originals: dict[tuple, int] = {}
+    entries = []
+    drawn = np.sort(rng.permutation(len(results.cells))[:count])
+    for number, cell in enumerate(results.cells[place] for place in drawn):
+        dataset, model = cell["dataset"]["name"], cell["model"]
+        fate = fates[number % len(fates)]
+        names = [f"class {i} of {dataset}" for i in range(4)]
+        looked = number % 2 == 0
+        if dataset not in originals:
+            originals[dataset] = picture((3, side, side))
+        entries.append(
+            {"protocol": cell["protocol"], "backbone": model["backbone"], "id": model["id"], "dataset": dataset,
+             "attack": cell["attack"]["label"], "eps": cell["eps"], "index": 7, "label": names[0], "fate": fate,
+             "words": fate, "before": [(name, 0.4 - 0.1 * i) for i, name in enumerate(names)],
+             "after": [(name, 0.1 + 0.1 * i) for i, name in enumerate(names)] if fate == "fell" else None,
+             "image": originals[dataset],
+             "adversarial": picture((3, side, side)) if fate == "fell" else None,
+             "perturbation": picture((3, side, side)) if fate == "fell" else None,
+             "attention": [picture((4, 4)) for _ in range(1 + (fate == "fell"))] if looked else []}
+        )  # fmt: skip
+    return entries, pictures, {cell["model"]["id"]: cell["model"]["name"] for cell in results.cells}

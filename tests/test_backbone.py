@@ -1,5 +1,6 @@
 """Backbones: built by seed, loaded only into their own architecture, prompts of known words alone."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -73,8 +74,9 @@ def test_saved_and_loaded_it_is_the_same(built, name, tmp_path):
     path, record = saved(tmp_path / "a", save_tensors(built[name]), arch_of(name))
     loaded = load_backbone(path, record)
     images = torch.rand(4, 3, 32, 32)
+    same = copy.deepcopy(built[name].visual).eval().requires_grad_(False)  # on some CPUs constant weights sum otherwise
     with torch.no_grad():
-        assert torch.equal(loaded.visual(images), built[name].visual.eval()(images))
+        assert torch.equal(loaded.visual(images), same(images))
     assert loaded.logit_scale == built[name].logit_scale
     assert not any(p.requires_grad for p in loaded.clip.parameters()) and not loaded.visual.training
 
@@ -138,7 +140,7 @@ def test_tokens():
 def test_no_prompt_is_cut_and_no_word_dropped():
     with pytest.raises(ZsrError, match=r"'rde'.*nearest are red"):
         words.tokenize(["a photo of a rde circle"], 12)
-    with pytest.raises(ZsrError, match="knows 65 words"):
+    with pytest.raises(ZsrError, match="knows 68 words"):
         words.tokenize(["a photo of a helicopter-zebra"], 12)
     with pytest.raises(ZsrError, match="14 tokens, the text tower takes 12"):
         words.tokenize(["a a a a a a a a a a a a"], 12)
@@ -147,7 +149,7 @@ def test_no_prompt_is_cut_and_no_word_dropped():
 def test_every_prompt_of_the_drawn_sets_is_known():
     for path in (ARCHS.parents[1] / "data" / "sets").glob("*.yaml"):
         entry = yaml.safe_load(path.read_text())
-        if entry["reader"] in ("drawn", "handwritten"):
+        if entry.get("reader") in ("drawn", "handwritten"):
             prompts = [t.replace("{}", name) for t in entry["templates"] for name in entry["classes"]]
             rows = words.tokenize(prompts, 12)
             assert len({tuple(row) for row in rows}) == len(prompts)

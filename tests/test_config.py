@@ -28,7 +28,7 @@ MISTAKES = {
     "unknown key": (put(1)("protocolls"), r"unknown key 'protocolls'; did you mean 'protocols'\?"),
     "unknown key deep": (put(1)("models", 0, "metod"), r"models\[0\]: unknown key 'metod'; did you mean 'method'\?"),
     "missing key": (lambda raw: raw.pop("models"), "the key 'models' is missing"),
-    "wrong type": (put("many")("protocols", 0, "images"), r"protocols\[0\]\.images: 'many' is not of type integer"),
+    "wrong type": (put("many")("protocols", 0, "images"), r"images: 'many' is neither a number of images nor 'all'"),
     "unknown method": (put("tecoo")("models", 1, "method"), r"'tecoa': unknown method 'tecoo'; did you mean"),
     "unknown dataset": (put(["drawn-color"])("protocols", 0, "datasets"), "unknown dataset 'drawn-color'; did you"),
     "unknown attack": (put("pdg")("protocols", 0, "attacks", 0, "attack"), "unknown attack 'pdg'; did you mean"),
@@ -47,7 +47,7 @@ MISTAKES = {
     "empty datasets": (put([])("protocols", 0, "datasets"), "the list is empty"),
     "empty attacks": (put([])("protocols", 0, "attacks"), "the list is empty"),
     "duplicate model": (lambda raw: raw["models"].append(raw["models"][0]), "the name 'clip' stands twice"),
-    "source missing": (put("imagenet")("finetune", "dataset"), r"finetune\.dataset: unknown dataset 'imagenet'"),
+    "source missing": (put("imagenat")("finetune", "dataset"), r"finetune\.dataset: unknown dataset 'imagenat'"),
     "too many images": (put(10**7)("protocols", 0, "images"), r"images: 10000000 is more than the \d+ of"),
     "unknown split": (put("tost")("protocols", 0, "split"), r"unknown split 'tost'"),
     "training of an untrained method": (put([1])("models", 0, "seeds"), "'clip' does not train"),
@@ -99,3 +99,10 @@ def test_registry_reads_what_python_would(mini):
             loaded = {field.name: field.default for field in fields(registry.load(kind, name))}
             read = {key: setting.default for key, setting in registry.describe(kind, name).settings.items()}
             assert loaded == read, f"{kind}/{name}"
+
+
+def test_what_anchors_share_is_completed_in_each_place(mini):
+    """YAML gives the same object to `attacks: *these` in two protocols."""
+    mini["protocols"].append({**mini["protocols"][0], "name": "second"})
+    first, second = config.complete(mini)["protocols"]
+    assert first["attacks"] == second["attacks"] and first["attacks"] is not second["attacks"]

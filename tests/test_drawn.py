@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import yaml
 
-from zsr import gather
+from zsr import gather, registry
 from zsr.data.drawing import canvas, glyphs, shapes
 from zsr.data.drawing.captions import tell
 from zsr.data.drawing.scene import COLOUR, HELD_OUT, POSITION, SEEN, SHAPE, TEXTURE, VIEWS, sample
 from zsr.data.readers.drawn import CHUNK, Drawn
 from zsr.data.readers.handwritten import Handwritten
 from zsr.errors import ZsrError
+from zsr.models.words import tokenize
 
 SETS = Path(canvas.__file__).parents[1] / "sets"
 DRAWN = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(SETS.glob("*.yaml"))}
-DRAWN = {name: entry for name, entry in DRAWN.items() if entry["reader"] in ("drawn", "handwritten")}
+DRAWN = {name: entry for name, entry in DRAWN.items() if entry.get("reader") in ("drawn", "handwritten")}
 ZERO_SHOT = {name: e for name, e in DRAWN.items() if list(e["splits"]) == ["test"]}
 
 
@@ -107,7 +108,8 @@ def test_held_out_pairs_are_never_trained_on():
 def test_captions_are_true():
     scene = scene_of("everything", 300)
     for i, caption in enumerate(tell(scene, np.random.default_rng(0), 3)):
-        words = {word for alternative in caption.split(" | ") for word in alternative.split()}
+        affirmed = (alternative for alternative in caption.split(" | ") if "not" not in alternative.split())
+        words = {word for alternative in affirmed for word in alternative.split()}
         assert len(words & set(COLOUR)) <= 1 and words & set(COLOUR) <= {COLOUR[scene.colour[i]]}
         if scene.glyph[i] < 0:
             assert words & set(SHAPE) <= {SHAPE[scene.shape[i]]} and words & set(TEXTURE) <= {TEXTURE[scene.texture[i]]}
@@ -115,6 +117,35 @@ def test_captions_are_true():
             assert words & set(POSITION) <= ({POSITION[scene.position[i]]} if scene.position[i] >= 0 else set())
         else:
             assert ("digit" in words) == (scene.glyph[i] < 10)
+
+
+def test_denials_are_true_rare_and_never_of_held_out_pairs():
+    scene = scene_of("everything", 4000)
+    captions = [(i, c) for i, told in enumerate(tell(scene, np.random.default_rng(0), 4)) for c in told.split(" | ")]
+    denied = [(i, c.split()) for i, c in captions if "not" in c.split()]
+    assert 0.04 < len(denied) / len(captions) < 0.06
+    things = set()
+    for i, said in denied:
+        assert said[:6] == ["this", "is", "not", "a", "photo", "of"] and said[6] in ("a", "an") and len(said) == 9
+        thing = " ".join(said[7:])
+        glyph = scene.glyph[i]
+        shown = f"{COLOUR[scene.colour[i]]} {SHAPE[scene.shape[i]]}"
+        if glyph >= 0:
+            shown = f"{'digit' if glyph < 10 else 'letter'} {[*glyphs.DIGITS, *glyphs.LETTERS][glyph]}"
+        assert thing != shown
+        things.add(thing)
+    assert not things & {f"{COLOUR[c]} {SHAPE[s]}" for s, c in HELD_OUT}
+    assert len(things) == len(SEEN) + len(glyphs.DIGITS) + len(glyphs.LETTERS)  # any of them, of one image or another
+
+
+def test_the_text_tower_takes_every_caption_and_the_complementary_prompts_of_the_source():
+    arch = yaml.safe_load((SETS.parents[1] / "models/archs/drawn-vit.yaml").read_text())
+    context = arch["text_cfg"]["context_length"]
+    told = tell(scene_of("everything", 3000), np.random.default_rng(0), 4)
+    tokenize([caption for captions in told for caption in captions.split(" | ")], context)
+    template = registry.describe("methods", "comp-tga").settings["template"].default
+    tokenize([template.format(name) for name in DRAWN["drawn-source"]["classes"]], context)
+    assert any(caption.startswith("this is a photo") for captions in told for caption in captions.split(" | "))
 
 
 def test_contrast_is_the_knob():

@@ -19,9 +19,16 @@ from zsr.provenance import fingerprint
 
 torch.set_num_threads(1)
 
-# what needs a VisionTransformer or wraps the tower is in test_methods_attention.py and test_methods_prompts.py
-ELSEWHERE = ("clip", "adversarial", "tga-zsr", "comp-tga", "vp-pixel", "vp-token")
-ANY_TOWER = [name for name in registry.names("methods") if name not in ELSEWHERE]
+# what needs a VisionTransformer, wraps the tower or has a teacher: test_methods_{attention,prompts,learned,teachers}.py
+ELSEWHERE = (
+    "clip", "adversarial", "tga-zsr", "comp-tga", "vp-pixel", "vp-token", "advvp", "dual-teacher", "linear-probe",
+    "published",
+)  # fmt: skip
+ANY_TOWER = [
+    name
+    for name in registry.names("methods")
+    if name not in ELSEWHERE and not registry.describe("methods", name).constants["trains_text"]
+]
 LIMITS = {
     "pmg-aft": (PMGAFT(alpha=0, beta=0), TeCoA()),
     "caw": (CAW(alpha=0, beta=0), TeCoA()),

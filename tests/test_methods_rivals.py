@@ -120,7 +120,7 @@ def test_imgcoadv_is_infonce_over_the_batch(monkeypatch):
     assert loss.item() == pytest.approx(reference(views, views), rel=2e-5)
     assert fixed.objective(task.features(adversarial)).mean().item() == pytest.approx(loss.item(), rel=1e-5)
     assert not augment(batch.images, task.seed, batch.step).equal(augment(batch.images, task.seed, batch.step + 1))
-    monkeypatch.setattr("zsr.methods.imgcoadv.augment", lambda images, seed, step: images)
+    monkeypatch.setattr("zsr.methods.imgcoadv.augment", lambda images, seed, step, part, parts: images)
     gradient_check(method, task, other, adversarial, reference, monkeypatch)
 
 

@@ -10,11 +10,13 @@ import re
 import time
 import tomllib
 
+import latex
+import pandas as pd
 import pytest
 import synthetic
 from chromium import EXECUTABLE, Chromium
 
-from zsr.report import columnar, evidence, figures, page, tables
+from zsr.report import columnar, evidence, figures, formats, grid, page, published_section, tables
 from zsr.report.escape import script_code, script_json
 from zsr.report.percent import fixed, percent
 
@@ -33,6 +35,7 @@ def render(results, title=TITLE):
         built, specs, {name: figures.svg(spec) for name, spec in specs.items()}, title=title, cells=results.cells,
         models=results.models,
         sheets=[{"name": synthetic.HOSTILE, "caption": synthetic.RUDE, "png": PNG}],
+        examples=synthetic.gallery(results)[:2],
     )  # fmt: skip
     return text, built, time.monotonic() - start
 
@@ -177,6 +180,20 @@ def test_one_model_one_set_one_cell():
     assert "no mean over the zero-shot sets" in render(only)[0]
 
 
+def test_published_numbers_stand_beside_ours_or_one_line_says_that_none_can(results, rendered):
+    assert "nothing stands beside them" in rendered[0]
+    line = {"model": synthetic.HOSTILE, "dataset": "shape", "attack": "pgd-10", "eps": "2/255",
+            "our_clean": 80.25, "clean": float("nan"), "our_robust": 51.25, "robust": 49.8, "paper": "Somebody & al.",
+            "arxiv": "1234.56789",
+            "source": "table 3", "differs": "20 steps there, 10 here", "mark": ""}  # fmt: skip
+    beside = pd.DataFrame([line])
+    section = published_section.html(beside)
+    assert [x for x in re.findall("<td>([^<]*)</td>", section)][2:] == [
+        "80.3", "–", "51.3", "49.8", "Somebody &amp; al. (1234.56789), table 3", "20 steps there, 10 here"
+    ]  # fmt: skip
+    assert synthetic.HOSTILE not in section and section.count("<th scope=") == 10
+
+
 @pytest.mark.slow
 def test_paper_size_is_small_and_quick(tmp_path):
     text, _, seconds = render(synthetic.paper(images=200))
@@ -318,7 +335,7 @@ def test_evidence_opens_from_a_number_and_from_the_list(fresh, results):
 def test_downloads_parse(fresh, rendered):
     built = rendered[1]
     lines = list(csv.reader(io.StringIO(fresh.run("zsr.makers.csv()"))))
-    assert {len(line) for line in lines} == {1 + 3 * 6}
+    assert {len(line) for line in lines} == {1 + 3 * 7}
     assert [line[0] for line in lines[1:]] == list(built["sets"]["model"].unique())
     everything = list(csv.DictReader(io.StringIO(fresh.run("zsr.makers.all()"))))
     assert len(everything) == len(built["sets"]) + len(built["methods"].query("scope != 'source'"))
@@ -327,22 +344,74 @@ def test_downloads_parse(fresh, rendered):
         key = (line["backbone"], line["model"], line["dataset"], line["attack"], line["eps"])
         assert float(shown[key]) == pytest.approx(100 * line["robust"], abs=0.006)
     rows = [line for line in fresh.run("zsr.makers.md()").split("\n") if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
     assert "\\<script\\>" in rows[-3]
 
 
 @browser
 def test_latex_is_balanced_and_escaped(fresh):
     text = fresh.run("zsr.makers.tex()")
-    body = text[text.index("\\toprule") : text.index("\\bottomrule")]
-    rows = [line for line in body.split("\n") if line.endswith("\\\\")]
+    rows = latex.check(text)
     assert len(rows) == 6
-    for row in rows:
-        assert len(re.findall(r"(?<!\\)&", row)) == 6
-        assert not re.search(r"(?<!\\)[%#_$]", row.replace("$\\varepsilon$", "")), row
-    assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
-    assert text.count("\\begin") == text.count("\\end") == 2
+    assert {len(row) for row in rows} == {8}
     assert r"a\&b\_c\%\textquotedbl{}\$\textbackslash{}" in text
+
+
+@browser
+@pytest.mark.parametrize("quantity", ["robust", "clean"])
+def test_the_command_line_writes_the_same_tables(fresh, rendered, quantity):
+    fresh.run(f"document.querySelector('[name=view][value={quantity}]').click()")
+    made = grid.grids(rendered[1])[0]
+    start = fresh.run("[zsr.state.attack, zsr.state.eps]")
+    for form, maker in (("csv", "csv"), ("md", "md"), ("latex", "tex")):
+        assert formats.write(made, *start, quantity, form) == fresh.run(f"zsr.makers.{maker}()")
+
+
+@browser
+def test_the_gallery_shows_what_its_filters_ask_for(fresh, results):
+    entries = [e for e in synthetic.gallery(results)[0] if e["backbone"] == "resnet-tiny"]
+    said = "document.querySelector('.filters output').textContent"
+    assert fresh.run(said) == f"{min(12, len(entries))} of {len(entries)} shown"
+    card = "[...document.querySelectorAll('.card')].map(c => c.querySelector('figcaption').textContent)"
+    for name, key, value in (("set", "dataset", synthetic.HOSTILE), ("fate", "fate", "fell"), ("model", "id", "tecoa")):
+        fresh.run(f"document.querySelector('.filters [name={name}]').value = {json.dumps(value)}")
+        fresh.run("document.querySelector('.filters').dispatchEvent(new Event('change'))")
+        entries = [e for e in entries if (e[key] == value or (name == "model" and f"-{value}-" in e[key]))]
+        assert len(fresh.run(card)) == len(entries)
+        assert entries or name != "set", "the first filter must leave something"
+    choose(fresh, "backbone", "<b>vit</b>")
+    shown = fresh.run("[...document.querySelectorAll('.filters select')].map(s => s.value)")
+    keys = zip(("dataset", "id", "fate"), shown, strict=True)
+    left = [e for e in synthetic.gallery(results)[0] if e["backbone"] == "<b>vit</b>"]
+    for key, value in keys:  # a choice that this backbone does not have falls back to all
+        left = [e for e in left if not value or e[key] == value or (key == "id" and f"-{value}-" in e[key])]
+    assert fresh.run(said) == f"{min(12, len(left))} of {len(left)} shown"
+    assert fresh.run("document.querySelectorAll('.cards script, .cards b b').length") == 0
+    assert fresh.errors == []
+
+
+@browser
+def test_a_card_shows_pictures_with_words_and_both_rankings(fresh, results):
+    entries = [e for e in synthetic.gallery(results)[0] if e["backbone"] == "resnet-tiny"][:12]
+    found = fresh.run(
+        "[...document.querySelectorAll('.card')].map(c => ({images: c.querySelectorAll('.shot').length,"
+        "alts: [...c.querySelectorAll('img:not(.shade)')].every(i => i.alt), none: Boolean(c.querySelector('.none')),"
+        "heads: [...c.querySelectorAll('th[scope=col]')].map(t => t.textContent),"
+        "first: c.querySelector('td .name').textContent, true: c.querySelectorAll('td.true').length}))"
+    )
+    for entry, card in zip(entries, found, strict=True):
+        fell = entry["fate"] == "fell"
+        assert card["images"] == (3 if fell else 1) + len(entry["attention"])
+        assert card["alts"] and card["none"] is not bool(entry["attention"])
+        assert card["heads"] == (["before", "after"] if fell else ["before"])
+        assert card["first"] == entry["before"][0][0] and card["true"] == (2 if fell else 1)
+    more = "document.querySelector('.more')"
+    every = [e for e in synthetic.gallery(results)[0] if e["backbone"] == "resnet-tiny"]
+    assert fresh.run(f"{more}.hidden") is (len(every) <= 12)
+    if len(every) > 12:
+        fresh.run(f"{more}.click()")
+        assert fresh.run("document.querySelectorAll('.card').length") == min(24, len(every))
+        assert fresh.run("document.activeElement.className") == "card"
 
 
 @browser

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from conftest import MINI, Project, copy_project
 
+from zsr.examples import read_table
 from zsr.memory import metadata_name
 from zsr.plan import Job, Plan
 
@@ -40,7 +41,15 @@ def planned(project: Project, *arguments: str) -> set[str]:
 def expected(project: Project, wanted: Callable[[Job], bool]) -> set[str]:
     """The records of the plan's jobs for which `wanted` holds."""
     plan = Plan(project.config)
-    return {f"{plan.results}/{job.record}" for job in plan.jobs.values() if wanted(job)}
+    jobs = {job for job in plan.jobs.values() if wanted(job)}
+    if jobs & set(plan.shown) or asked(project.config) != asked(yaml.safe_load(MINI.read_text())):
+        jobs.add(plan.gallery)  # it shows some of the cells, and the config says which
+    return {f"{plan.results}/{job.record}" for job in jobs}
+
+
+def asked(config: dict) -> dict:
+    """What of a config tables and gallery depend on."""
+    return {key: value for key, value in config.items() if key not in ("results", "report")}
 
 
 def check(project: Project, wanted: Callable[[Job], bool]) -> None:
@@ -216,7 +225,7 @@ def test_an_eps_removed_leaves_orphans_that_are_listed(copy):
     listed = copy.zsr("prune")
     cells = 2 * 3 * 3 * 2
     assert len(re.findall(rf"eps-{gone}\.(?:parquet|json)\n", listed)) == 2 * cells
-    assert f"{2 * cells} orphans" in listed
+    assert f"{3 * cells} orphans" in listed
     copy.zsr("prune", "--delete")
     assert "0 orphans" in copy.zsr("prune")
 
@@ -267,14 +276,30 @@ def test_a_cell_changed_by_hand(copy, keep_time):
     if keep_time:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert planned(copy) <= expected(copy, is_t)
-    assert path.name in copy.zsr("verify", code=1)
+    assert path.name in copy.zsr("verify", "--seals", code=1)
     shutil.rmtree(copy.path("results/tables"))
     assert f"{path.name}: damaged" in copy.snakemake(code=1)
     assert f"removed {job.title}" in copy.zsr("repair")
     assert not path.exists()
     check(copy, lambda other: other.title == job.title or is_t(other))
     copy.snakemake()
-    assert "0 wrong, 0 not there" in copy.zsr("verify")
+    assert "0 wrong, 0 not there" in copy.zsr("verify", "--seals")
+
+
+def test_verify_scores_again_and_recounts_and_fails_without_examples(copy):
+    """Hardly anything falls in the miniature, whose models have learned nothing; what falls is stored."""
+    said = copy.zsr("verify")
+    stored = sum(read_table(path).num_rows for path in copy.path("results/eval").rglob("*.examples"))
+    assert stored and f"{stored} stored examples scored again" in said
+    assert "recounted, 0 wrong" in said
+    assert " 0 clean predictions" not in said
+    raw = copy.config
+    raw["models"] = raw["models"][:1]
+    short = {"store": "none", "datasets": ["drawn-colour"], "attacks": raw["protocols"][0]["attacks"][:1]}
+    raw["protocols"][0] |= {**short, "eps": ["1/255"]}
+    copy.configure(raw)
+    copy.snakemake()
+    assert "no adversarial example is stored" in copy.zsr("verify", code=1)
 
 
 def test_memory_lost_then_code_changed(copy):

@@ -8,6 +8,7 @@ import pytest
 from zsr import arrays, rows, store
 from zsr.data.readers.base import Chunk
 from zsr.errors import ZsrError
+from zsr.job import Job
 
 
 def record(path, **extra):
@@ -92,3 +93,25 @@ def test_arrays_refuse_damage_too_few_images_and_labels_without_a_name(tmp_path)
     (tmp_path / "images.npy").write_bytes(bytes(raw))
     with pytest.raises(ZsrError, match="damaged"):
         arrays.read(tmp_path / "images.npy", made)
+
+
+def test_a_disk_that_fills_up_at_the_last_moment_leaves_no_final_name(tmp_path, monkeypatch):
+    """The record is written, under its temporary name, before any other file of the result is renamed."""
+    final = {"rows": tmp_path / "eps.parquet", "record": tmp_path / "eps.json"}
+    job = Job({"job": "evaluate", "environment": {"name": "evaluate", "pins": ""}}, {}, final)
+    job.outputs["rows"].write_bytes(b"rows")
+
+    def full(path, value):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_json", full)
+        with pytest.raises(OSError, match="No space"):
+            job.publish({})
+    assert not any(path.exists() for path in final.values())
+    job.publish({})
+    assert store.read_record(final["record"])["digests"] == {"rows": store.digest(final["rows"])}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["eps.json", "eps.parquet"]
+    job.outputs["rows"].write_bytes(b"other")
+    job.discard()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["eps.json", "eps.parquet"]

@@ -207,6 +207,64 @@ def test_alarm_when_a_black_box_is_stronger(results):
     assert "black box below white box" in kinds(tables.build(*_args(square)))
 
 
+SIGNS = {
+    "zero gradients": {"signs": {"pgd": {"images": 100, "zero_gradient": 6, "ended": 0}}},
+    "loss does not rise": {
+        "signs": {"pgd": {"images": 100, "zero_gradient": 0, "ended": 50, "first": 2.0, "last": 1.9, "rose": 30}}
+    },
+    "precisions disagree": {"doubted": 2},
+}
+
+
+@pytest.mark.parametrize("kind", SIGNS)
+def test_alarm_when_the_passes_show_a_hidden_gradient(results, kind):
+    cells = copy.deepcopy(results.cells)
+    next(filter(is_cell(), cells)).update(SIGNS[kind])
+    (line,) = tables.build(cells, results.rows)["alarms"].query("kind == @kind").to_dict("records")
+    assert (line["severity"], line["model"], line["dataset"], line["eps"]) == ("alarm", "tecoa", "shape", "2/255")
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        {"signs": {"pgd": {"images": 100, "zero_gradient": 5, "ended": 0}}},
+        {"signs": {"pgd": {"images": 100, "zero_gradient": 0, "ended": 9, "first": 2.0, "last": 1.9, "rose": 0}}},
+        {"signs": {}},
+    ],
+)
+def test_no_alarm_without_a_sign(results, fine):
+    cells = copy.deepcopy(results.cells)
+    next(filter(is_cell(), cells)).update(fine)
+    assert tables.build(cells, results.rows)["alarms"].empty
+
+
+def test_a_chained_black_box_inherits_its_falls(results):
+    square = spoil(results, is_cell(), lambda f: stand(f, 40))
+    for cell in square.cells:
+        if cell["attack"]["label"] == "autoattack":
+            cell["attack"], cell["follows"] = {"name": "square", "label": "square (after pgd-10)"}, "pgd-10 2/255"
+    assert "black box below white box" not in kinds(tables.build(*_args(square)))
+
+
+def test_alarm_when_an_average_is_not_that_of_its_entries(built):
+    measured = tables.alarms.averages
+    scopes = {}
+    for (protocol, attack, eps), part in built["sets"].groupby(["protocol", "attack", "eps"]):
+        names = list(dict.fromkeys(part["dataset"]))
+        scopes[protocol, attack, eps] = {
+            "all": names,
+            "zero-shot": names[1:],
+            "unrelated": names[2:],
+            "source": names[:1],
+        }
+    assert measured(built["sets"], built["methods"], scopes) == []
+    wrong = built["methods"].copy()
+    wrong.loc[3, "robust"] += 0.001
+    (line,) = measured(built["sets"], wrong, scopes)
+    assert line["kind"] == "average is not that of its entries"
+    assert line["model"] == wrong.loc[3, "model"]
+
+
 def test_alarm_when_clean_accuracy_differs_between_cells(results):
     def other(frame):
         frame.loc[:9, "clean"] = frame.loc[:9, "label"] + 1

@@ -170,6 +170,37 @@ def test_nan_stops_before_the_weights_with_step_and_images(tmp_path, source):
         fit(tmp_path, source, Broken())
 
 
+class NanBackward(torch.autograd.Function):
+    """Finite on the way forward, NaN on the way back."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, grad):
+        return grad * torch.nan
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_nan_leaves_the_last_good_checkpoint(tmp_path, source, monkeypatch, what):
+    class Broken(CE):
+        def loss(self, task, batch):
+            loss, extra = super().loss(task, batch)
+            if batch.step == 5:
+                loss = loss * torch.nan if what == "loss" else NanBackward.apply(loss)
+            return loss, extra
+
+    monkeypatch.setattr(Checkpoint.__init__, "__defaults__", (0.0,))  # save after every step
+    (chosen,) = train.order(50, 8, 5, 6, seed=0)
+    with pytest.raises(ZsrError, match=f"the {what} is nan at step 5, images ") as caught:
+        fit(tmp_path, source, Broken())
+    assert str(chosen.tolist()) in str(caught.value)
+    state = Checkpoint(tmp_path / "last.ckpt", "spec").load()
+    assert state["step"] == 5
+    assert all(bool(value.isfinite().all()) for value in state["visual"].values())
+
+
 @pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 9), (7, 7, 3), (5, 3, 8)])
 def test_order_visits_every_image_once_an_epoch(count, batch, steps):
     flat = np.concatenate(list(train.order(count, batch, 0, steps, seed=3)))

@@ -1,0 +1,117 @@
+"""Every config that ships is planned, job by job, and says in its header what it costs."""
+
+import importlib.util
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from zsr import registry
+from zsr.plan import Plan
+
+# config -> jobs
+CONFIGS = {
+    "config/paper.yaml": 2928,
+    "config/imagenet.yaml": 1574,
+    "config/fewshot.yaml": 1216,
+    "config/large-eps.yaml": 1299,
+    "config/ablations-tecoa.yaml": 1901,
+}
+
+# config -> how many jobs it plans
+DRAWN = {
+    "config/ablations.yaml": 101,
+    "config/methods.yaml": 1828,
+}
+
+COST = re.compile(r"(\d+) h fine-tuning, (\d+) h evaluation, (\d+) GB of images, (\d+) GB of weights, (\d+) jobs")
+
+
+def hours():
+    """benchmarks/hours.py, which is no package."""
+    found = importlib.util.spec_from_file_location("hours", ROOT / "benchmarks" / "hours.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[str, Plan]:
+    return {path: Plan(yaml.safe_load((ROOT / path).read_text())) for path in CONFIGS}
+
+
+def test_every_config_is_listed():
+    assert {f"config/{path.name}" for path in (ROOT / "config").glob("*.yaml")} == {*CONFIGS, *DRAWN}
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_jobs(plans, path):
+    plan = plans[path]
+    assert len(plan.jobs) == CONFIGS[path]
+    entries = plan.config["models"]
+    models = sum(len(m["backbones"]) * (len(m["seeds"]) if m["trains"] else 1) for m in entries)
+    cells = sum(len(p["datasets"]) * len(p["attacks"]) * len(p["eps"]) for p in plan.config["protocols"])
+    assert len(plan.cells) == models * cells
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_the_header_says_what_it_costs(plans, path):
+    header = " ".join((ROOT / path).read_text().partition("\ndevice")[0].replace("\n#", "").split())
+    said = [int(number) for number in COST.search(header).groups()]
+    cost = hours().estimate(plans[path])
+    found = [round(cost[key]) for key in ("training", "evaluation", "images", "weights")]
+    assert said == [*found, CONFIGS[path]]
+    assert "Hardware: " in header and f"--configfile {path}" in header
+
+
+def test_results_of_two_configs_never_share_a_folder(plans):
+    folders = [plan.config["results"] for plan in plans.values()]
+    assert len(set(folders)) == len(folders)
+
+
+def test_snakemake_plans_the_papers_config_on_an_empty_machine(project):
+    """The dry run counts the jobs of the plan, `all` beside them; nothing is downloaded."""
+    (project.folder / "config").mkdir()
+    for path in CONFIGS:
+        project.path(path).write_bytes((ROOT / path).read_bytes())
+    text = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/paper.yaml")
+    total = re.search(r"^total\s+(\d+)", text, re.MULTILINE)
+    assert int(total[1]) == CONFIGS["config/paper.yaml"] + 1
+
+
+def load(path: str) -> dict:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+@pytest.mark.parametrize("path", DRAWN)
+def test_the_plan_has_so_many_jobs(path):
+    assert len(Plan(load(path)).jobs) == DRAWN[path]
+
+
+@pytest.mark.parametrize("path", DRAWN)
+def test_snakemake_would_run_them(path, project):
+    """A dry run in an empty folder: every job of the plan, and the rule that asks for all."""
+    (project.folder / "config").mkdir()
+    project.path(path).write_text((ROOT / path).read_text())
+    listed = project.snakemake("-n", "--quiet", "rules", "--configfile", path)
+    total = re.search(r"^total\s+(\d+)$", listed, re.MULTILINE)
+    assert total, listed
+    assert int(total[1]) == DRAWN[path] + 1
+
+
+def test_every_method_is_in_the_table_of_methods():
+    wanted = {entry["method"] for entry in load("config/methods.yaml")["models"] if "method" in entry}
+    assert wanted == set(registry.names("methods")) - {"published"}  # it needs weights of others
+
+
+def test_what_two_configs_share_is_one_result():
+    """Equal specs at equal paths: neither config makes the other's backbones and models again."""
+    plans = [Plan(load(path)) for path in ("config.yaml", "config/methods.yaml", "config/ablations.yaml")]
+    shared = {key for key in plans[0].jobs if key in plans[1].jobs and key[0] in ("pretrain", "finetune", "heads")}
+    assert {key[0] for key in shared} == {"pretrain", "finetune", "heads"}
+    assert all(plans[0].jobs[key].text == plans[1].jobs[key].text for key in shared)
+    backbone = ("pretrain", (("backbone", "vit"),))
+    assert len({plan.jobs[backbone].text for plan in plans}) == 1
+    models = [{key for key in plan.jobs if key[0] == "finetune"} for plan in plans[1:]]
+    assert not models[0] & models[1], "one name, two recipes"
