@@ -1,9 +1,13 @@
 """How long Snakemake takes to find that there is nothing to do, and to plan, against a bare Snakefile of equal size.
 
     python benchmarks/dag.py [cells ...]     (default: 1500, the goal is 8 s; for 15000 cells 60 s and 1 GiB)
+    python benchmarks/dag.py --fresh [cells ...]
 
 Every output is made empty and recorded by `snakemake --touch`; then `snakemake -n` is timed in both, in turn, three
 times, and the ratio of the medians is printed, with the peak memory of the larger process.
+
+`--fresh`: nothing is made yet. The processor seconds and the peak memory of the plan alone and of one dry-run of
+everything, ours and the bare one's: a number that a busy machine does not spoil (docs/scale.md).
 """
 
 import os
@@ -77,12 +81,17 @@ def snakemake(folder: Path, *arguments: str) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout + done.stderr
 
 
-def prepare(folder: Path, cells: int) -> int:
-    """A copy of the project with a large config, all of whose outputs exist and are recorded."""
-    for part in ("Snakefile", "workflow", "profiles", "zsr", "zsr_kernels", "envs"):
+def copy_project(folder: Path) -> None:
+    """The sources of this checkout."""
+    for part in ("Snakefile", "workflow", "profiles", "zsr", "zsr_kernels", "envs", "resources"):
         source = ROOT / part
         copy = shutil.copytree if source.is_dir() else shutil.copy2
         copy(source, folder / part)
+
+
+def prepare(folder: Path, cells: int) -> int:
+    """A copy of the project with a large config, all of whose outputs exist and are recorded."""
+    copy_project(folder)
     made = config(cells)
     (folder / "config.yaml").write_text(yaml.safe_dump(made))
     plan = Plan(made)
@@ -128,6 +137,41 @@ def measure(cells: int, rounds: int = 3) -> None:
         )
 
 
+def cost(folder: Path, *command: str) -> tuple[float, float]:
+    """Processor seconds and peak MiB of one process, its children's seconds included."""
+    with (folder / "out.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=folder, stdout=log, stderr=log,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+        )  # fmt: skip
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit((folder / "out.log").read_text()[-2000:])
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+PLANNING = "import yaml; from zsr.plan import Plan; plan = Plan(yaml.safe_load(open('config.yaml'))); plan.report.text"
+
+
+def measure_fresh(cells: int) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        ours, bare = Path(temporary, "ours"), Path(temporary, "bare")
+        ours.mkdir()
+        bare.mkdir()
+        copy_project(ours)
+        (ours / "config.yaml").write_text(yaml.safe_dump(config(cells)))
+        count = len(Plan(config(cells)).cells)
+        (bare / "Snakefile").write_text(BARE.format(cells=count))
+        dry = ("-m", "snakemake", "--cores", "2", "-n", "--quiet")
+        found = [cost(ours, "-c", PLANNING), cost(ours, *dry), cost(bare, *dry)]
+        text = " | ".join(f"{seconds:.1f} s | {peak:.0f} MiB" for seconds, peak in found)
+        print(f"| {count:,} | {text} | {found[1][0] / found[2][0]:.2f} |", flush=True)
+
+
 if __name__ == "__main__":
-    for wanted in map(int, sys.argv[1:] or ["1500"]):
-        measure(wanted)
+    fresh = "--fresh" in sys.argv
+    if fresh:
+        print("| cells | plan | peak | dry-run | peak | bare Snakefile | peak | ratio |\n" + "|---" * 8 + "|")
+    for wanted in map(int, [word for word in sys.argv[1:] if word != "--fresh"] or ["1500"]):
+        (measure_fresh if fresh else measure)(wanted)

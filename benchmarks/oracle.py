@@ -83,7 +83,9 @@ def table(rows: list[dict]) -> str:
     """Mean over seeds, one line per model, norm and attack, as Markdown."""
     groups = defaultdict(list)
     for row in rows:
-        groups[row["model"], row["norm"], row["eps"], row["attack"], row["images"]].append(row)
+        short = row["attack"] in ("square", "standard") and row["queries"] != "5000"
+        name = f"{row['attack']}, {row['queries']} queries" if short else row["attack"]
+        groups[row["model"], row["norm"], row["eps"], name, row["images"]].append(row)
     lines = [
         "| model | norm | ε | attack | images | seeds | ours | theirs | passes ours / theirs | CPU s ours / theirs |",
         "|---|---|---|---|---|---|---|---|---|---|",

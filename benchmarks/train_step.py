@@ -1,0 +1,274 @@
+"""One fine-tuning step: ours, the papers' formulation of the same loss, and the floor of its passes; time and memory.
+
+`papers`: the formulation of the released scripts, with the same loss, images and number of attack steps. Class prompts
+go through the text tower in every step (once: the scripts encode them in each attack step as well), and an attack step
+is a `backward()` that also computes the gradients of all parameters, thrown away afterwards.
+`floor`: the towers' passes of our step and the optimiser alone, with a vector of ones for a loss: K forwards and
+gradients to the input, the student's forwards and backwards, the original's forwards.
+
+    python benchmarks/train_step.py                             # CPU: the embedded ViT, batch 100
+    python benchmarks/train_step.py --device cuda --arch b32 --batch 128 256    # ViT-B/32 of CLIP's size, 224 x 224
+    python benchmarks/train_step.py --table                     # what was measured, for docs/performance.md
+
+Weights are fresh: time does not depend on them. Sides take turns, the best of `--rounds` counts: processor time of one
+thread on the CPU, which a busy machine disturbs least, and time on the wall on CUDA. Peak memory is what a step adds to
+the models: resident pages of a forked process, or the allocator's peak.
+"""
+
+import argparse
+import csv
+import ctypes
+import dataclasses
+import itertools
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor
+
+from zsr import registry
+from zsr.attacks.inner import Perturbed
+from zsr.data.drawing import scene
+from zsr.methods.base import Batch, Method
+from zsr.models.backbone import build
+from zsr.models.words import vocabulary
+from zsr.task import Task
+
+RESULTS = Path(__file__).with_name("results") / "train_step.csv"
+COLUMNS = ("machine", "device", "arch", "batch", "method", "classes", "side", "ms", "over_ours", "peak_mb", "torch")
+ARCHS = {"small": "drawn-vit", "b32": "b32"}
+B32 = {
+    "embed_dim": 512, "logit_scale": 100.0, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28), "tokenizer": "words",
+    "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": len(vocabulary()), "width": 512, "heads": 8, "layers": 12},
+}  # fmt: skip
+# method -> (student forwards with a backward, forwards of the original) beside the attack
+METHODS = {"tecoa": (1, 0), "pmg-aft": (2, 1), "tga-zsr": (2, 1), "caw": (1, 2), "fare": (1, 1)}
+CLASSES = (10, 200, 1000)
+STEPS = 2  # of the attack
+
+
+def prompts(count: int) -> list[str]:
+    """So many different sentences of the vocabulary."""
+    words = itertools.product(scene.COUNT, scene.TEXTURE, scene.COLOUR, scene.SHAPE)
+    return [" ".join(["a photo of", *chosen]) for chosen in itertools.islice(words, count)]
+
+
+class Side:
+    """A student with its optimiser, and the step of one formulation."""
+
+    def __init__(self, arch: dict, name: str, classes: int, batch: int, device: str) -> None:
+        backbone = build(arch)
+        backbone.clip.to(device)
+        backbone.clip.eval()
+        for parameter in backbone.clip.parameters():
+            parameter.requires_grad_(False)
+        self.backbone, self.sentences, self.device = backbone, prompts(classes), device
+        self.visual = backbone.visual.requires_grad_(True)
+        self.task = Task(
+            self.visual, backbone.mean, backbone.std, self.texts(), 100.0, 4 / 255, STEPS, 1.0, seed=0,
+        )  # fmt: skip
+        self.method: Method = registry.load("methods", name)()
+        self.passes = METHODS[name]
+        self.optimizer = torch.optim.SGD(self.visual.parameters(), 1e-5, momentum=0.9)
+        generator = torch.Generator().manual_seed(0)
+        side = backbone.image_size
+        images = torch.rand(batch, 3, side, side, generator=generator).to(device)
+        labels = torch.randint(0, classes, (batch,), generator=generator).to(device)
+        self.batch = Batch(images, labels, torch.arange(batch, device=device), 0)
+        self.method.check(self.task)
+        self.visual.train()
+
+    def texts(self) -> Tensor:
+        """The class embeddings, through the text tower."""
+        with torch.no_grad():
+            return F.normalize(self.backbone.encode_text(self.sentences), dim=1)
+
+    def ours(self) -> None:
+        """As `zsr.train` does it."""
+        self.update(self.method)
+
+    def papers(self) -> None:
+        """As the released scripts do it."""
+        self.task.head = self.texts()
+        self.update(wasteful(self.method))
+
+    def update(self, method: Method) -> None:
+        """Loss, backward, optimiser."""
+        loss, _ = method.loss(self.task, self.batch)
+        loss.item()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def floor(self) -> None:
+        """The same passes with nothing around them."""
+        x = self.task.normalise(self.batch.images)
+        self.visual.eval()
+        for _ in range(STEPS):
+            x = x.detach().requires_grad_()
+            features = self.visual(x)
+            torch.autograd.grad(features, x, torch.ones_like(features))
+        self.visual.train()
+        x = x.detach()
+        students, originals = self.passes
+        with torch.no_grad():
+            for _ in range(originals):
+                self.task.frozen(x)
+        features = [self.visual(x) for _ in range(students)]
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(features, [torch.ones_like(one) for one in features])
+        self.optimizer.step()
+
+
+def wasteful(method: Method) -> Method:
+    """The method with an attack whose backward reaches the parameters."""
+
+    class Wasteful(type(method)):
+        def attack(self, task: Task, batch: Batch, objective: Callable | None = None) -> Perturbed:
+            task.visual.eval()
+            objective = objective or self.objective(task, batch)
+            delta = torch.empty_like(batch.images).uniform_(-task.eps, task.eps)
+            for _ in range(task.attack_steps):
+                delta.requires_grad_(True)
+                losses = objective(task.visual(task.normalise(batch.images + delta)))
+                losses.mean().backward()
+                moved = (delta.detach() + task.attack_alpha * task.eps * delta.grad.sign()).clamp(-task.eps, task.eps)
+                delta = ((batch.images + moved).clamp(0, 1) - batch.images).detach()
+            task.visual.zero_grad()
+            task.visual.train()
+            x = batch.images + delta
+            return Perturbed(x, task.normalise(x))
+
+    return Wasteful(**{field.name: getattr(method, field.name) for field in dataclasses.fields(method)})
+
+
+def seconds(step: Callable[[], None], device: str) -> float:
+    """Of one step."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+    start = time.process_time()
+    step()
+    return time.process_time() - start
+
+
+def peak(step: Callable[[], None], device: str) -> float:
+    """Megabytes that two steps add to what is there."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before and is still mapped would hide what a step needs
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:  # its peak begins where this process stands
+        before = resident()
+        step()
+        step()
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+        os.write(write, str(grown).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    grown = float(os.read(read, 64))
+    os.close(read)
+    os.close(write)
+    return grown
+
+
+def resident() -> float:
+    """Megabytes of this process in memory (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def measure(arch: str, name: str, classes: int, batch: int, device: str, rounds: int) -> list[dict]:
+    """One row for each side."""
+    path = registry.PACKAGE / "models" / "archs" / f"{ARCHS[arch]}.yaml"
+    side = Side(B32 if arch == "b32" else yaml.safe_load(path.read_text()), name, classes, batch, device)
+    assert side.task.frozen is not side.visual  # made before memory is looked at
+    steps = {"ours": side.ours, "papers": side.papers, "floor": side.floor}
+    grown = {label: peak(step, device) for label, step in steps.items()}
+    best = dict.fromkeys(steps, float("inf"))
+    for turn in range(rounds + 1):
+        for label, step in steps.items():
+            took = seconds(step, device)
+            if turn:  # the first warms up
+                best[label] = min(best[label], took)
+    common = {"machine": machine(device), "device": device, "arch": arch, "batch": batch, "method": name,
+              "classes": classes, "torch": torch.__version__}  # fmt: skip
+    return [
+        common | {"side": label, "ms": round(1000 * took, 2), "over_ours": round(took / best["ours"], 3),
+                  "peak_mb": round(grown[label], 1)}
+        for label, took in best.items()
+    ]  # fmt: skip
+
+
+def machine(device: str) -> str:
+    """Processor or GPU by name."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")]  # fmt: skip
+    return f"{names[0] if names else platform.machine()}, one thread"
+
+
+def table() -> str:
+    """Ours over the floor, the papers' over ours, and memory, as Markdown."""
+    with RESULTS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    keys = ("machine", "arch", "batch", "method", "classes")
+    titles = (*keys, "ms ours", "ours / floor", "papers / ours", "MB ours", "MB papers")
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    found: dict[tuple, dict[str, dict]] = {}
+    for row in rows:  # a later measurement of the same takes the place of an earlier
+        found.setdefault(tuple(row[key] for key in keys), {})[row["side"]] = row
+    for key, by in found.items():
+        ours = by["ours"]
+        lines.append(
+            f"| {' | '.join(key)} | {float(ours['ms']):.0f} | {1 / float(by['floor']['over_ours']):.3f} | "
+            f"{float(by['papers']['over_ours']):.2f} | {float(ours['peak_mb']):.0f} | "
+            f"{float(by['papers']['peak_mb']):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--arch", default="small", choices=tuple(ARCHS))
+    parser.add_argument("--batch", type=int, nargs="+", default=[100])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=tuple(METHODS))
+    parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    if options.table:
+        print(table())
+        return
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    for batch, name, classes in itertools.product(options.batch, options.methods, options.classes):
+        rows = measure(options.arch, name, classes, batch, options.device, options.rounds)
+        new = not RESULTS.exists()
+        with RESULTS.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+        for row in rows:
+            print(*(f"{key}={row[key]}" for key in COLUMNS[3:-1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
