@@ -19,7 +19,8 @@ from pathlib import Path
 
 from zsr.config import read
 from zsr.data.transforms import pixels
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 
 PASSES = 100 * 256 / 21  # forward and backward a second, ViT-B/32 at 224
 UNIT = 512 / 100_000 / 3  # seconds of one forward and backward of one image in training

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from conftest import Project
 
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 
 
 def command(plan: Plan, job: Job, results: Path | None = None) -> list[str]:

@@ -11,7 +11,8 @@ from conftest import Project
 from jobs import run
 from killing import digests
 
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 
 pytestmark = pytest.mark.slow
 

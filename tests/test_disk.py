@@ -11,7 +11,8 @@ import pytest
 from jobs import run
 
 from zsr.errors import ZsrError
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 from zsr.store import check_writable
 
 pytestmark = pytest.mark.slow

@@ -19,8 +19,9 @@ import yaml
 from conftest import MINI, Project, copy_project
 
 from zsr.examples import read_table
+from zsr.graph import Job
 from zsr.memory import metadata_name
-from zsr.plan import Job, Plan
+from zsr.plan import Plan
 
 pytestmark = pytest.mark.slow
 T = {"tables", "figures", "report"}

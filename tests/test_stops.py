@@ -11,7 +11,8 @@ import pytest
 import torch
 from jobs import run, start
 
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 
 pytestmark = pytest.mark.slow
 

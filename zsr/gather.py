@@ -6,7 +6,8 @@ Nobody globs: an orphan of an older config lies beside the results and is never 
 import json
 from collections.abc import Iterable
 
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 from zsr.store import check_digest, read_record
 
 

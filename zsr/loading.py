@@ -6,10 +6,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zsr.evaluate import network
+from zsr.graph import Job
 from zsr.methods.base import Method
 from zsr.models.backbone import Backbone
 from zsr.models.trained import load_trained
-from zsr.plan import Job, Plan
+from zsr.plan import Plan
 from zsr.store import check_digest, read_record
 
 

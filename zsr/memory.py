@@ -8,7 +8,8 @@ import base64
 from pathlib import Path
 
 from zsr.errors import ZsrError
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 from zsr.store import read_record
 
 

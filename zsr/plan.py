@@ -1,112 +1,35 @@
-"""From a complete config to every job: what it makes, from what, and the one spec that decides whether it is remade.
+"""From a complete config to every job that it asks for, and what each of their specs says (zsr/graph.py).
 
-A spec is canonical JSON. It holds all that can change the result (settings, seeds, precision, threads, the pins of
-the environment, the code's fingerprint, the hash of each upstream spec) and nothing that cannot. It is the only
-Snakemake param of its rule. Nothing here imports torch: every cluster job parses the Snakefile again.
+Nothing here imports torch: every cluster job parses the Snakefile again.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from fractions import Fraction
-from functools import cache, cached_property, wraps
+from functools import cache
 from pathlib import Path
 
 from zsr import config as configs
-from zsr import layout, lineage, registry, shown
+from zsr import lineage, registry, shown
 from zsr import protocol as protocols
 from zsr.datasets import source_of
 from zsr.epsilon import eps_text
-from zsr.errors import ZsrError
+from zsr.graph import Asked, Graph, Job, once
 from zsr.models.context import check_context
-from zsr.provenance import canonical, environment, fingerprint, short_hash
+from zsr.provenance import canonical, short_hash
 
-SCRIPTS = "workflow/scripts"
 PLACES = ("results", "report", "data_root", "download", "cells_per_gpu")  # keys that no number depends on
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One node of the DAG; the plan makes each once, so it is equal to itself alone."""
-
-    rule: str
-    wildcards: dict[str, str]
-    spec: dict
-    needs: dict[str, "Job"] = field(repr=False)  # role -> the job whose result is read
-
-    @cached_property
-    def text(self) -> str:
-        """The rule's only param."""
-        return canonical(self.spec)
-
-    @cached_property
-    def hash(self) -> str:
-        """Names the spec in everything downstream."""
-        return short_hash(self.text)
-
-    @cached_property
-    def outputs(self) -> dict[str, str]:
-        """output -> path below the results folder."""
-        return {name: pattern.format(**self.wildcards) for name, pattern in layout.OUTPUTS[self.rule].items()}
-
-    @property
-    def record(self) -> str:
-        """The JSON file that carries the spec; it stands for the whole result."""
-        return self.outputs["record"]
-
-    @property
-    def title(self) -> str:
-        """How people read it: `evaluate rn.tecoa.s0 digits pgd 2_255`."""
-        return " ".join([self.rule, *self.wildcards.values()])
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which entries of the config a cell belongs to: names that its spec leaves out, since they change no number."""
-
-    entry: dict
-    backbone: str
-    seed: int
-    dataset: str
-
-    @property
-    def train_eps(self) -> str | None:
-        """ε of the fine-tuning, None where there was none."""
-        if "published" in self.entry:
-            return eps_text(self.entry["published"]["eps"])
-        return eps_text(self.entry["eps"]) if self.entry["trains"] else None
-
-    @property
-    def trained_on(self) -> str | None:
-        """The set that fine-tuning saw, None where there was none."""
-        if "published" in self.entry:
-            return self.entry["published"]["trained_on"]
-        return self.entry["source"]["dataset"] if self.entry["trains"] else None
-
-
-def once(method: Callable) -> Callable:
-    """Remember a method's results in the plan itself."""
-
-    @wraps(method)
-    def remembered(plan: "Plan", *key: object) -> Job:
-        if (method.__name__, key) not in plan.made:
-            plan.made[method.__name__, key] = method(plan, *key)
-        return plan.made[method.__name__, key]
-
-    return remembered
-
-
-class Plan:
+class Plan(Graph):
     """All jobs of a config, each made once, by rule and wildcards."""
 
     def __init__(self, raw: dict) -> None:
+        super().__init__()
         self.raw = raw
         self.config = config = configs.complete(raw)
         self.models = {entry["name"]: entry for entry in config["models"]}
         self.backbones = {entry["name"]: entry for entry in config["backbones"]}
         self.results = Path(config["results"])
-        self.jobs: dict[tuple, Job] = {}
-        self.made: dict[tuple, Job] = {}
-        self._paths: dict[str, Job] = {}
         self.asked: dict[str, Asked] = {}  # record of a cell -> what asked for it
         self.files: dict[str, str] = {}  # record of a fetched result -> the local file it comes from
         self.left_out: dict[str, list[str]] = {}  # model that is not zero-shot -> sets that it cannot classify
@@ -118,21 +41,6 @@ class Plan:
         self.shown = shown.choose(self, (cell for cell in self.cells if stores(cell)))
         self.gallery = self._gallery()
         self.report = self._report()
-
-    def spec(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> str:
-        """The canonical spec of a job, for the rule's param."""
-        return self.job(rule, wildcards).text
-
-    def job(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> Job:
-        """The job of a rule and its wildcards."""
-        key = (rule, tuple(sorted(dict(wildcards).items())))
-        if key not in self.jobs:
-            raise ZsrError(f"{rule} {dict(wildcards)}: not in this config's plan")
-        return self.jobs[key]
-
-    def owner(self, path: str) -> Job | None:
-        """The job that makes a file (path below the results folder)."""
-        return self._paths.get(path)
 
     # -- one method per kind of job; `once`, since a study of 15,000 cells asks 60,000 times --------------------------
 
@@ -149,7 +57,7 @@ class Plan:
         }
         roots = [_component("data/readers", definition["reader"])]
         wildcards = {"dataset": dataset, "split": split, "transform": transform}
-        return self._add("prepare", wildcards, spec, {}, "data", roots)
+        return self.add("prepare", wildcards, spec, {}, "data", roots)
 
     @once
     def backbone(self, name: str) -> Job:
@@ -157,7 +65,7 @@ class Plan:
         roots = [_kind(entry)]
         if "source" in entry:
             spec = {"kind": entry["kind"], "definition": entry["definition"], "source": entry["source"]}
-            return self._from_file(self._add("fetch", {"backbone": name}, spec, {}, "evaluate", roots), entry)
+            return self._from_file(self.add("fetch", {"backbone": name}, spec, {}, "evaluate", roots), entry)
         pretrain = entry["pretrain"]
         needs = {"data": self.prepare(pretrain["dataset"], pretrain["split"])}
         spec = {
@@ -166,7 +74,7 @@ class Plan:
             "seed": self.config["seed"],
             **self._machine(),
         }
-        return self._add("pretrain", {"backbone": name}, spec, needs, "train", roots)
+        return self.add("pretrain", {"backbone": name}, spec, needs, "train", roots)
 
     def origin(self, name: str) -> str:
         """What a backbone is, by the name that papers and open_clip know: `ViT-B-32-quickgelu:openai`."""
@@ -180,7 +88,7 @@ class Plan:
         spec = {"classes": definition["classes"], "templates": definition["templates"], **self._machine()}
         needs = {"backbone": self.backbone(backbone)}
         roots = [_kind(self.backbones[backbone])]
-        return self._add("heads", {"tower": backbone, "dataset": dataset}, spec, needs, "evaluate", roots)
+        return self.add("heads", {"tower": backbone, "dataset": dataset}, spec, needs, "evaluate", roots)
 
     @once
     def texts(self, name: str, backbone: str, seed: int, dataset: str) -> Job:
@@ -195,7 +103,7 @@ class Plan:
         needs = {"model": model, "backbone": self.backbone(backbone)}
         wildcards = {"model": model.wildcards["model"], "dataset": dataset}
         roots = [_component("methods", entry["method"]), _kind(self.backbones[backbone])]
-        return self._add("texts", wildcards, spec | self._machine(), needs, "evaluate", roots)
+        return self.add("texts", wildcards, spec | self._machine(), needs, "evaluate", roots)
 
     @once
     def model(self, name: str, backbone: str, seed: int) -> Job:
@@ -208,10 +116,10 @@ class Plan:
         name = f"{backbone}.{name}"  # names have no dots: a model that trained ends in .s<seed>, and no other does
         if "published" in entry:
             spec |= {"settings": {}, "source": entry["published"]["source"]}
-            made = self._add("publish", {"model": name}, spec, needs, "evaluate", roots)
+            made = self.add("publish", {"model": name}, spec, needs, "evaluate", roots)
             return self._from_file(made, entry["settings"])
         if not entry["trains"]:
-            return self._add("adopt", {"model": name}, spec, needs, "train", roots)
+            return self.add("adopt", {"model": name}, spec, needs, "train", roots)
         source = entry["source"]
         if entry["trains_text"]:
             self._fits(entry, backbone, source["dataset"])
@@ -226,7 +134,7 @@ class Plan:
         spec["kernels"] = self.config["kernels"]
         name += f".s{seed}"
         roots.append(_kind(self.backbones[backbone]))
-        return self._add("finetune", {"model": name}, spec, needs, "train", roots)
+        return self.add("finetune", {"model": name}, spec, needs, "train", roots)
 
     def _interpolation(self, entry: dict, backbone: str, seed: int) -> Job:
         mix = entry["interpolate"]
@@ -235,7 +143,7 @@ class Plan:
         spec = {"method": entry["loads"], "settings": entry["settings"], "alpha": float(mix["alpha"])}
         percent = lineage.percent(mix["alpha"], entry["name"])
         name = f"{backbone}.{entry['base']}.a{percent}" + (f".s{seed}" if entry["trains"] else "")
-        return self._add("interpolate", {"model": name}, spec, needs, "train")
+        return self.add("interpolate", {"model": name}, spec, needs, "train")
 
     def _parent(self, name: str, backbone: str, seed: int) -> Job:
         """The model that another one with this seed comes from."""
@@ -278,13 +186,13 @@ class Plan:
     def _evaluated(self, shards: int, wildcards: dict, spec: dict, needs: dict[str, Job], roots: list[str]) -> Job:
         """The job that makes a cell: one evaluation, or several of a part of the images each and their merge."""
         if shards == 1:
-            return self._add("evaluate", wildcards, spec, needs, "evaluate", roots)
+            return self.add("evaluate", wildcards, spec, needs, "evaluate", roots)
         parts = {}
         for i in range(shards):
             place = {**wildcards, "shard": f"{i}-of-{shards}"}
             part = {**spec, "shard": [i, shards], "store": "none" if spec["store"] == "none" else "examples"}
-            parts[f"shard-{i}"] = self._add("shard", place, part, needs, "evaluate", roots)
-        return self._add("merge", wildcards, {**spec, "shards": shards}, {**needs, **parts}, "evaluate")
+            parts[f"shard-{i}"] = self.add("shard", place, part, needs, "evaluate", roots)
+        return self.add("merge", wildcards, {**spec, "shards": shards}, {**needs, **parts}, "evaluate")
 
     # -- what reads everything ---------------------------------------------------------------------------------------
 
@@ -315,38 +223,28 @@ class Plan:
     def _tables(self) -> Job:
         # the list of cells may be long: its digest is in the spec, and the job makes the list again from the config
         spec = {"config": self._asked(), "cells": self.digest(self.cells), "sets": self._about()}
-        return self._add("tables", {}, spec, {}, "report", ["zsr/report/tables.py"])
+        return self.add("tables", {}, spec, {}, "report", ["zsr/report/tables.py"])
 
     def _figures(self) -> Job:
         spec = {"config": self._asked(), "trained": self.digest(self.trained)}
-        return self._add("figures", {}, spec, {"tables": self.tables}, "report", ["zsr/report/figures.py"])
+        return self.add("figures", {}, spec, {"tables": self.tables}, "report", ["zsr/report/figures.py"])
 
     def _gallery(self) -> Job:
         spec = {"config": self._asked() if self.shown else None, "cells": self.digest(self.shown)}
         roots = {_component("methods", cell.spec["method"]) for cell in self.shown}
-        return self._add("gallery", {}, spec, {}, "evaluate", roots)
+        return self.add("gallery", {}, spec, {}, "evaluate", roots)
 
     def _report(self) -> Job:
         sheets = self.digest(self.sheets.values())
         spec = {"config": self._asked(), "title": self.config["report"]["title"], "sheets": sheets}
         needs = {"tables": self.tables, "figures": self.figures, "gallery": self.gallery}
-        return self._add("report", {}, spec, needs, "report", ["zsr/report/page.py"])
+        return self.add("report", {}, spec, needs, "report", ["zsr/report/page.py"])
 
     def _from_file(self, job: Job, entry: dict) -> Job:
         """Remember the path that the spec leaves out: it holds what the file contains."""
         if entry.get("weights"):
             self.files[job.record] = entry["weights"]
         return job
-
-    @staticmethod
-    def upstream(jobs: Iterable[Job]) -> list[Job]:
-        """What these jobs read, each once."""
-        return list(dict.fromkeys(need for job in jobs for need in job.needs.values()))
-
-    @staticmethod
-    def digest(jobs: Iterable[Job]) -> str:
-        """One hash for a list of results: where each lies and what it must be."""
-        return short_hash("\n".join(f"{job.record} {job.hash}" for job in jobs))
 
     def _asked(self) -> dict:
         """The config as it was written, as far as tables depend on it: a job makes the same plan from it again."""
@@ -367,27 +265,6 @@ class Plan:
 
     def _machine(self) -> dict:
         return {"device": self.config["device"], "threads": self.config["threads"]}
-
-    def _add(
-        self, rule: str, wildcards: dict, spec: dict, needs: dict[str, Job], env: str, roots: Iterable[str] = ()
-    ) -> Job:
-        key = (rule, tuple(sorted(wildcards.items())))
-        roots = sorted({f"{SCRIPTS}/{rule}.py", *roots})
-        spec = {
-            "job": rule,
-            **spec,
-            "needs": {role: job.hash for role, job in needs.items()},
-            "code": {"roots": roots, "digest": fingerprint(roots).digest},
-            "environment": {"name": env, "pins": environment(env)},
-        }
-        job = Job(rule, wildcards, spec, needs)
-        if key in self.jobs:
-            if self.jobs[key].text != job.text:
-                raise ZsrError(f"{job.title}: the config asks for two different results at one path; rename one")
-            return self.jobs[key]
-        self.jobs[key] = job
-        self._paths |= dict.fromkeys(job.outputs.values(), job)
-        return job
 
 
 def stores(cell: Job) -> bool:

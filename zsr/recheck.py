@@ -10,7 +10,8 @@ import torch
 from zsr import gather
 from zsr.epsilon import eps_of
 from zsr.examples import pixels, read_examples
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 from zsr.progress import Progress
 from zsr.recount import Counted, Recount
 from zsr.rescore import Network, examine

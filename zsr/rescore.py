@@ -17,8 +17,9 @@ from torch import Tensor
 
 from zsr import registry
 from zsr.examples import Examples
+from zsr.graph import Job
 from zsr.models.backbone import load_model
-from zsr.plan import Job, Plan
+from zsr.plan import Plan
 from zsr.store import check_digest, read_record
 
 CLOSE = 1e-4  # two correct forwards may disagree about a margin smaller than this

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zsr.plan import Job, Plan
+    from zsr.graph import Job
+    from zsr.plan import Plan
 
 LIMIT = 160  # entries of a page, over all protocols: the page stays below 15 MB and a person reads them
 

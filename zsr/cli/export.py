@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from zsr.cli import plan_of
 from zsr.errors import ZsrError, unknown
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 from zsr.store import check_digest, read_record, replacing, write_json
 
 if TYPE_CHECKING:

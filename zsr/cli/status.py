@@ -9,8 +9,9 @@ from pathlib import Path
 
 from zsr.cli import plan_of
 from zsr.errors import ZsrError
+from zsr.graph import Job
 from zsr.memory import on_disk
-from zsr.plan import Job, Plan
+from zsr.plan import Plan
 from zsr.store import read_record
 
 ORDER = (

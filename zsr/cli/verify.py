@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from zsr.cli import plan_of
 from zsr.errors import ZsrError
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 from zsr.store import check_digest, read_record
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from zsr import provenance
 from zsr.cli import plan_of
 from zsr.errors import ZsrError, unknown
+from zsr.graph import Job
 from zsr.memory import on_disk
-from zsr.plan import Job, Plan
+from zsr.plan import Plan
 from zsr.store import check_digest, read_record
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from zsr.data.sources import Sources, data_root, verify
 from zsr.data.transforms import pixels
 from zsr.errors import ZsrError
-from zsr.plan import Job, Plan
+from zsr.graph import Job
+from zsr.plan import Plan
 
 
 @dataclass(frozen=True)
