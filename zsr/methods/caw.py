@@ -8,10 +8,11 @@ clean image second. The norm is not squared, features are those before compariso
 back-propagated, two forwards of the original have no graph: hence the claim of less memory than PMG-AFT and TGA-ZSR.
 
 Paper: TinyImageNet and 14 zero-shot sets, PGD-2 with ε = 1/255 on cross-entropy, 33.51 under AutoAttack (PMG-AFT 31.55,
-TGA-ZSR 31.63 beside it). No code is published. Reconstruction, since the paper does not say: α and β (the middle of
-the grid {1, 3, 5} × {0.1, 0.5, 1}), whether gradients flow through the weight 1 - p_y (they do by default, as in ARoW,
-`detach_weight` stops them), whether features have unit length in L_Reg (not by default, `normalise_features`), and the
-recipe (TGA-ZSR's: SGD 1e-4, batch 128, 10 epochs).
+TGA-ZSR 31.63 beside it). No code is published. Reconstruction, since the paper does not say: α and β (chosen from its
+grid {1, 3, 5} × {0.1, 0.5, 1} on the held-out part of the embedded source set, docs/reconstructions.md), whether
+gradients flow through the weight 1 - p_y (they do by default, as in ARoW, `detach_weight` stops them), whether features
+have unit length in L_Reg (not by default, `normalise_features`), and the recipe (TGA-ZSR's: SGD 1e-4, batch 128, 10
+epochs).
 """
 
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ from zsr.task import Task
 class CAW(AdversarialMethod):
     """TeCoA, held to the original where it is unsure of the label, and in feature space."""
 
-    alpha: float = 3.0  # weight of L_CA
-    beta: float = 0.5  # weight of L_Reg
+    alpha: float = 1.0  # weight of L_CA
+    beta: float = 0.1  # weight of L_Reg
     detach_weight: bool = False
     normalise_features: bool = False
 
