@@ -22,7 +22,8 @@ CONFIGS = {
 # config -> how many jobs it plans
 DRAWN = {
     "config/ablations.yaml": 101,
-    "config/methods.yaml": 1828,
+    "config/ablations-apd.yaml": 38,
+    "config/methods.yaml": 1582,
 }
 
 COST = re.compile(r"(\d+) h fine-tuning, (\d+) h evaluation, (\d+) GB of images, (\d+) GB of weights, (\d+) jobs")
