@@ -100,7 +100,7 @@ def test_two_snakemakes_on_one_folder(copy: Project):
     """The second says why it does not start and what to do; the first is not disturbed."""
     plan = Plan(copy.config)
     whole = digests(copy, plan)
-    for cell in plan.cells:
+    for cell in plan.cells[:6]:  # enough work for the second to come in time
         (copy.folder / plan.results / cell.outputs["rows"]).unlink()
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "1"], cwd=copy.folder,
