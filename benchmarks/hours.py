@@ -36,9 +36,10 @@ UNITS = {
     "tga-zsr": 2 + 1 / 3, "caw": 1 + 2 / 3, "agft": 1 + 1 / 3, "ucat": 1 + 1 / 3, "tima": 1 + 1 / 3, "laat": 2,
     "tecoa-pseudo": 1 + 1 / 3, "tecoa-partial": 1, "vp-token": 1, "vp-pixel": 1, "trades": 2, "ft-adv": 1,
     "ft-clean": 1,
+    "linear-probe": 1 / 30,  # one forward of each image in ten epochs
     "apd": 3, "apt": 1, "advvp": 1, "advtp": 1, "advmaple": 1, "advvlp": 1, "fap": 2,
 }  # fmt: skip
-CLEAN = ("ce", "ft-clean")  # no attack in training
+CLEAN = ("ce", "ft-clean", "linear-probe")  # no attack in training
 TOWER_MEGABYTES = 352  # ViT-B/32's image tower, float32
 
 

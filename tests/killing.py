@@ -47,11 +47,13 @@ def torment(project: Project, wanted: list[str], seed: int, longest: float = 2.0
         before = finished(project, plan)
         running = start(project)
         try:
-            rule = wait_for_any(project, running, left)
-            if rule is not None:
+            while (rule := wait_for_any(project, running, left)) is not None:
                 left.remove(rule)
                 time.sleep(dice.uniform(0, longest))
-                kill(project, running, dice.choice(VICTIMS), dice, report)
+                victim = dice.choice(VICTIMS)
+                kill(project, running, victim, dice, report)
+                if victim != "job":
+                    break  # a lost job leaves Snakemake running with what does not depend on it
             code = running.wait(900)
         finally:
             end(running)
