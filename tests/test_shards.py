@@ -1,6 +1,7 @@
 """A cell in shards: the rows of a cell in one piece, bit for bit, and the summary too."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -56,6 +57,19 @@ def test_rows_do_not_depend_on_the_number_of_shards(copy):
             assert other.read_bytes() == path.with_suffix(".parquet").read_bytes()  # fixed shapes: bit for bit
 
 
+def test_large_sets_are_shared_among_jobs_by_themselves(project):
+    """One job for every 5,000 images, next to small sets of the same protocol that stay whole."""
+    raw = project.config
+    raw["data"].append({"name": "large", "like": "drawn-colour", "splits": {"test": 10_001}})
+    raw["backbones"], raw["models"] = raw["backbones"][:1], raw["models"][:1]
+    protocol = raw["protocols"][0] | {"datasets": ["large", "drawn-colour"], "eps": ["4/255"], "images": "all"}
+    raw["protocols"] = [protocol | {"attacks": protocol["attacks"][:1]}]
+    project.configure(raw)
+    said = project.snakemake("-n", "--quiet", "rules")
+    counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+    assert (counts["shard"], counts["merge"], counts["evaluate"]) == (3, 1, 1)
+
+
 def test_shards_that_overlap_are_refused(finished):
     plan = Plan(finished.config)
     table = pq.read_table((finished.path("results") / plan.cells[0].record).with_suffix(".parquet"))
@@ -69,4 +83,7 @@ def test_shards_that_overlap_are_refused(finished):
 def test_more_shards_than_images(mini):
     mini["protocols"][0]["shards"] = 49
     with pytest.raises(ZsrError, match="49 shards of 48 images; ask for fewer"):
+        config.complete(mini)
+    mini["protocols"][0]["shards"] = "some"
+    with pytest.raises(ZsrError, match="shards: 'some' is neither a number of jobs nor 'auto'"):
         config.complete(mini)

@@ -179,7 +179,7 @@ class Plan(Graph):
         }
         roots = [_component("attacks", attack["attack"]), _component("methods", entry["loads"])]
         roots.append(_kind(self.backbones[backbone]))
-        job = self._evaluated(protocol["shards"], wildcards, spec, needs, roots)
+        job = self._evaluated(protocols.shards(self.config, protocol, dataset), wildcards, spec, needs, roots)
         self.asked[job.record] = Asked(entry, backbone, seed, dataset)
         return job
 

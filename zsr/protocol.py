@@ -21,6 +21,7 @@ from zsr.settings import settings_of
 
 FILES = PACKAGE / "protocols"
 OWN = ("name", "attack", "after", "verdict")  # keys of an attack's entry that are not settings of the attack
+SHARD_IMAGES = 5000  # of a job, with `shards: auto`: AutoAttack on a ViT-B/32 takes some hours for so many
 
 
 def known_protocols() -> list[str]:
@@ -71,6 +72,8 @@ def _check_images(config: dict, protocol: dict, where: str) -> None:
     count = protocol["images"]
     if isinstance(count, str) and count != "all":
         raise ZsrError(f"{where}.images: '{count}' is neither a number of images nor 'all'")
+    if isinstance(protocol["shards"], str) and protocol["shards"] != "auto":
+        raise ZsrError(f"{where}.shards: '{protocol['shards']}' is neither a number of jobs nor 'auto'")
     for name in protocol["datasets"]:
         size = need_split(config, name, protocol["split"], f"{where}.split")
         if count != "all" and count > size:
@@ -78,7 +81,7 @@ def _check_images(config: dict, protocol: dict, where: str) -> None:
                 f"{where}: images: {count} is more than the {size} of '{name}' ({protocol['split']}); "
                 f"ask for at most {size}, or for all"
             )
-        if protocol["shards"] > images(config, protocol, name):
+        if shards(config, protocol, name) > images(config, protocol, name):
             raise ZsrError(
                 f"{where}: {protocol['shards']} shards of {images(config, protocol, name)} images; ask for fewer"
             )
@@ -113,6 +116,12 @@ def images(config: dict, protocol: dict, dataset: str) -> int:
     """How many images of a dataset a protocol takes."""
     count = protocol["images"]
     return config["datasets"][dataset]["splits"][protocol["split"]] if count == "all" else count
+
+
+def shards(config: dict, protocol: dict, dataset: str) -> int:
+    """How many jobs share the images of a cell on a dataset."""
+    wanted = protocol["shards"]
+    return -(-images(config, protocol, dataset) // SHARD_IMAGES) if wanted == "auto" else wanted
 
 
 def follows(protocol: dict, attack: dict, eps: Fraction) -> dict[str, tuple[dict, Fraction]]:

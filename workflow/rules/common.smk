@@ -113,6 +113,23 @@ def named(rule, wildcard):
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
+def cells_of(rule):
+    """A constraint of `protocol` to the cells that the plan gives to a rule: the dataset decides too."""
+    found = {}
+    for job in PLAN.jobs.values():
+        if job.rule == rule:
+            found.setdefault(job.wildcards["protocol"], set()).add(
+                job.wildcards["dataset"]
+            )
+    return (
+        "|".join(
+            rf"{re.escape(name)}(?=/[^/]+/(?:{'|'.join(map(re.escape, sorted(sets)))})/)"
+            for name, sets in sorted(found.items())
+        )
+        or "(?!)"
+    )
+
+
 def local_weights(rule):
     """The local file that a fetched backbone or a published model comes from; nothing if it comes from the hub."""
 

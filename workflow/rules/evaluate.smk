@@ -26,7 +26,7 @@ rule evaluate:
     benchmark:
         about("benchmarks", "evaluate")
     wildcard_constraints:
-        protocol=named("evaluate", "protocol"),
+        protocol=cells_of("evaluate"),
     priority: 50
     conda:
         "../../envs/evaluate.yaml"
@@ -73,7 +73,7 @@ rule shard:
     benchmark:
         about("benchmarks", "shard")
     wildcard_constraints:
-        protocol=named("shard", "protocol"),
+        protocol=cells_of("shard"),
     priority: 50
     conda:
         "../../envs/evaluate.yaml"
@@ -112,7 +112,7 @@ rule merge:
     benchmark:
         about("benchmarks", "merge")
     wildcard_constraints:
-        protocol=named("merge", "protocol"),
+        protocol=cells_of("merge"),
     priority: 60
     conda:
         "../../envs/evaluate.yaml"
