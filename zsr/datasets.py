@@ -21,6 +21,9 @@ def datasets_used(config: dict) -> dict[str, str]:
     for i, backbone in enumerate(config["backbones"]):
         if "pretrain" in backbone:
             used.setdefault(backbone["pretrain"]["dataset"], f"backbones[{i}].pretrain.dataset")
+        learn = backbone.get("dual", {}).get("projection", {}).get("learn")
+        if learn:
+            used.setdefault(learn["dataset"], f"backbones[{i}].dual.projection.learn.dataset")
     used.setdefault(config["finetune"]["dataset"], "finetune.dataset")
     for i, model in enumerate(config["models"]):
         if "dataset" in model["recipe"]:
