@@ -32,9 +32,7 @@ class Plan(Graph):
         self.backbones = {entry["name"]: entry for entry in config["backbones"]}
         self.results = Path(config["results"])
         self.asked: dict[str, Asked] = {}  # record of a cell -> what asked for it
-        self.files: dict[
-            str, dict[str, str]
-        ] = {}  # record of a fetched result -> the local files it comes from, by role
+        self.files: dict[str, dict[str, str]] = {}  # record of a fetched result -> role -> its local file
         self.left_out: dict[str, list[str]] = {}  # model that is not zero-shot -> sets that it cannot classify
         self.cells = [cell for protocol in config["protocols"] for cell in self._protocol(protocol)]
         self.trained = [job for job in self.jobs.values() if job.rule in ("finetune", "pretrain")]

@@ -165,7 +165,7 @@ def needs_tower(definition: dict | None) -> str | None:
 
 
 def needs_words(definition: dict | None) -> str | None:
-    """Why a method that learns words of the prompts cannot have this text side; None if it can, or only the job knows."""
+    """Why a method that learns words cannot have this text side; None if it can, or if only the job knows."""
     if definition is not None and definition.get("kind") == "dual":
         return "has sentence vectors"
     return None

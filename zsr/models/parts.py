@@ -50,12 +50,7 @@ def assemble(definition: dict, seed: int, image: dict[str, Tensor], text: dict[s
     trunk = backbone.visual.trunk
     own = trunk.state_dict()
     kept = {name: value for name, value in image.items() if name in own or not name.startswith(CLASSIFIER)}
-    fill(
-        trunk,
-        {name: value.to(own[name].dtype) if name in own else value for name, value in kept.items()},
-        path,
-        whole=True,
-    )
+    fill(trunk, kept, path, whole=True)
     fill(backbone.clip.text, text, path, whole=True)
     for name, value in backbone.clip.state_dict().items():
         if not torch.isfinite(value).all():
