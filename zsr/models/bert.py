@@ -3,7 +3,7 @@
     h_0 = LN(word + position + type),   a = LN(h + attention(h)),   h' = LN(a + W_2 gelu(W_1 a))
 
 Normalisation comes after each sum (post-LN). Tensors have the names of the checkpoints on Hugging Face's hub, so that a
-file is loaded as it is. Nothing is initialised: weights come from a file, always.
+file is loaded as it is. Nothing is drawn: weights come from a file, always.
 """
 
 from dataclasses import asdict, dataclass
@@ -57,6 +57,21 @@ class BertShape:
         return asdict(self)
 
 
+class Linear(nn.Linear):
+    """Begins with zeros: a third of a second of random numbers that nobody would read."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class Embedding(nn.Embedding):
+    """Begins with zeros."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+
 class Bert(nn.Module):
     """ids [P, L], mask [P, L] (True: a token, False: padding) -> last hidden states [P, L, D]."""
 
@@ -64,20 +79,16 @@ class Bert(nn.Module):
         super().__init__()
         self.shape = shape
         width = shape.hidden_size
-        with torch.device("meta"):  # 0.3 s of random numbers that nobody would read
-            self.embeddings = nn.ModuleDict(
-                {
-                    "word_embeddings": nn.Embedding(shape.vocab_size, width),
-                    "position_embeddings": nn.Embedding(shape.max_position_embeddings, width),
-                    "token_type_embeddings": nn.Embedding(shape.type_vocab_size, width),
-                    "LayerNorm": nn.LayerNorm(width, shape.layer_norm_eps),
-                }
-            )
-            layers = nn.ModuleList(BertLayer(shape) for _ in range(shape.num_hidden_layers))
-            self.encoder = nn.ModuleDict({"layer": layers})
-        self.to_empty(device="cpu")
-        for parameter in self.parameters():
-            nn.init.zeros_(parameter)
+        self.embeddings = nn.ModuleDict(
+            {
+                "word_embeddings": Embedding(shape.vocab_size, width),
+                "position_embeddings": Embedding(shape.max_position_embeddings, width),
+                "token_type_embeddings": Embedding(shape.type_vocab_size, width),
+                "LayerNorm": nn.LayerNorm(width, shape.layer_norm_eps),
+            }
+        )
+        layers = nn.ModuleList(BertLayer(shape) for _ in range(shape.num_hidden_layers))
+        self.encoder = nn.ModuleDict({"layer": layers})
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         parts = self.embeddings
@@ -97,9 +108,9 @@ class BertLayer(nn.Module):
         super().__init__()
         width, inner = shape.hidden_size, shape.intermediate_size
         self.heads, self.activation = shape.num_attention_heads, ACTIVATIONS[shape.hidden_act]
-        projections = nn.ModuleDict({name: nn.Linear(width, width) for name in ("query", "key", "value")})
+        projections = nn.ModuleDict({name: Linear(width, width) for name in ("query", "key", "value")})
         self.attention = nn.ModuleDict({"self": projections, "output": _output(width, width, shape)})
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
+        self.intermediate = nn.ModuleDict({"dense": Linear(width, inner)})
         self.output = _output(inner, width, shape)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -117,7 +128,7 @@ class BertLayer(nn.Module):
 
 
 def _output(inputs: int, width: int, shape: BertShape) -> nn.ModuleDict:
-    parts = {"dense": nn.Linear(inputs, width), "LayerNorm": nn.LayerNorm(width, shape.layer_norm_eps)}
+    parts = {"dense": Linear(inputs, width), "LayerNorm": nn.LayerNorm(width, shape.layer_norm_eps)}
     return nn.ModuleDict(parts)
 
 
