@@ -15,18 +15,24 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from conftest import ROOT
 from encoders import image_file, projection_file, sentence_folder
 from safetensors.torch import load_file, save_file
 from scipy.special import erf
 
-from zsr import duals
+from zsr import duals, registry
+from zsr.checkpoint import Checkpoint
 from zsr.config import complete
 from zsr.errors import ZsrError
 from zsr.models import parts, sentence, vectors, weights
-from zsr.models.backbone import Backbone, load_backbone, save_tensors
+from zsr.models.backbone import Backbone, load_backbone, load_model, save_tensors
 from zsr.plan import Plan
+from zsr.prompts import class_embeddings
+from zsr.recipe import Recipe
 from zsr.store import digest
+from zsr.task import Task
+from zsr.train import Source, fine_tune, trained_tensors
 
 PLANNED = {
     "kind": "dual",
@@ -384,3 +390,42 @@ def test_the_plan_imports_neither_torch_nor_timm(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0
+
+
+# -- fine-tuning ------------------------------------------------------------------------------------------------------
+
+
+def rows_of_real() -> list[dict]:
+    """The models of config/real.yaml that train."""
+    config = yaml.safe_load((ROOT / "config/real.yaml").read_text())
+    return [entry for entry in config["models"] if "method" in entry and entry["method"] != "clip"]
+
+
+@pytest.mark.parametrize("row", rows_of_real(), ids=lambda row: row["name"])
+def test_every_method_of_the_real_config_trains_it_and_is_opened_again(files, tmp_path, row):
+    made, definition = joined(files)
+    path = tmp_path / "weights.safetensors"
+    save_file(save_tensors(made), path)
+    record = {"definition": definition, "digests": {"weights": digest(path)}}
+    classes = ["red cat", "green cat", "blue dog"]
+    head = class_embeddings(made, classes, ["a photo of a {}"])
+    method = registry.load("methods", row["method"])(**row.get("settings", {}))
+    taught = {"teacher": joined(files)[0].visual, "teacher_head": head} if method.needs_teacher else {}
+    task = Task(
+        made.visual, made.mean, made.std, head, made.logit_scale, 4 / 255, 1, 1.0, seed=0, classes=tuple(classes),
+        templates=("a photo of a {}",), encode_text=made.encode_text, **taught,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    source = Source(rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8), rng.integers(0, 3, 12))
+    recipe = Recipe(epochs=1, batch=6, lr=0.01, batchnorm="eval")
+    checkpoint, log = Checkpoint(tmp_path / "last.ckpt", "spec"), []
+    fine_tune(method, task, source, recipe, device="cpu", checkpoint=checkpoint, log=log.append)
+    assert len(log) == 2 and all(math.isfinite(one["loss"]) for one in log)
+    changed = trained_tensors(task.visual, task.original)
+    assert any(name.endswith("proj.weight") for name in changed) and any("trunk." in name for name in changed)
+    save_file(changed, tmp_path / "trained.safetensors")
+    trained = {"digests": {"weights": digest(tmp_path / "trained.safetensors")}}
+    opened = load_model(path, record, tmp_path / "trained.safetensors", trained, method.wrap)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(opened.visual.eval()(images), task.visual.eval()(images))
