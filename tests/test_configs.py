@@ -1,7 +1,9 @@
 """Every config that ships is planned, job by job, and says in its header what it costs."""
 
 import importlib.util
+import os
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -23,6 +25,12 @@ CONFIGS = {
 SWEEPS = {"config/ablations.yaml": 101, "config/ablations-apd.yaml": 38}
 DRAWN = {**SWEEPS, "config/methods.yaml": 1581}
 
+# config -> how many jobs it plans; their data lies where a variable says (docs/validation.md)
+REAL = {
+    "config/real.yaml": 555,
+    "config/real-full.yaml": 6291,
+}
+
 COST = re.compile(r"(\d+) h fine-tuning, (\d+) h evaluation, (\d+) GB of images, (\d+) GB of weights, (\d+) jobs")
 
 
@@ -40,7 +48,7 @@ def plans() -> dict[str, Plan]:
 
 
 def test_every_config_is_listed():
-    assert {f"config/{path.name}" for path in (ROOT / "config").glob("*.yaml")} == {*CONFIGS, *DRAWN}
+    assert {f"config/{path.name}" for path in (ROOT / "config").glob("*.yaml")} == {*CONFIGS, *DRAWN, *REAL}
 
 
 @pytest.mark.parametrize("path", CONFIGS)
@@ -85,9 +93,29 @@ def load(path: str) -> dict:
     return yaml.safe_load((ROOT / path).read_text())
 
 
-@pytest.mark.parametrize("path", DRAWN)
+@pytest.mark.parametrize("path", [*DRAWN, *REAL])
 def test_the_plan_has_so_many_jobs(path):
-    assert len(Plan(load(path)).jobs) == DRAWN[path]
+    assert len(Plan(load(path)).jobs) == (DRAWN | REAL)[path]
+
+
+def test_real_photographs_are_planned_where_the_variables_say(project, tmp_path):
+    """Without them one line says what is lacking; the files of the backbone must be there, images need not."""
+    (project.folder / "config").mkdir()
+    path = "config/real.yaml"
+    project.path(path).write_text((ROOT / path).read_text())
+    lacking = {"ZSR_REAL_DATA": "", "ZSR_REAL_TEXT": ""}
+    said = project.snakemake("-n", "--configfile", path, code=1, env=lacking)
+    assert "the variable ZSR_REAL_DATA is not set; set it to the folder that holds" in said and "Traceback" not in said
+    dual = load(path)["backbones"][0]["dual"]
+    there = {"ZSR_REAL_DATA": str(tmp_path / "data"), "ZSR_REAL_TEXT": str(tmp_path / "text")}
+    (tmp_path / "data").mkdir()
+    for name in (dual["image"]["weights"], dual["projection"]["weights"], dual["text"]["sentence"] + "/config.json"):
+        for variable, place in there.items():
+            name = name.replace(f"${variable}", place)
+        Path(os.path.normpath(name)).parent.mkdir(parents=True, exist_ok=True)
+        Path(os.path.normpath(name)).touch()
+    listed = project.snakemake("-n", "--quiet", "rules", "--configfile", path, env=there)
+    assert int(re.search(r"^total\s+(\d+)$", listed, re.MULTILINE)[1]) == REAL[path] + 1
 
 
 @pytest.mark.parametrize("path", DRAWN)

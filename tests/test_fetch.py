@@ -319,7 +319,7 @@ def test_a_local_file_is_named_by_its_content(mini, tmp_path):
     other = Plan(mini)
     job = one.job("fetch", {"backbone": "vit"})
     assert job.text == other.job("fetch", {"backbone": "vit"}).text and str(tmp_path) not in job.text
-    assert other.files == {job.record: entry["weights"]}
+    assert other.files == {job.record: {"weights": entry["weights"]}}
 
 
 @pytest.mark.parametrize(

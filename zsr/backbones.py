@@ -1,4 +1,4 @@
-"""Backbones as the config means them: drawn and pretrained here, or fetched from open_clip's list, the hub, a file.
+"""Backbones as the config means them: pretrained here, fetched from open_clip's list, the hub, a file, or put together.
 
 Each entry is completed with its `definition` (what rebuilds the model; None while only the hub knows it), its `kind`
 (the file of zsr/models/kinds/ that builds it) and, if it is fetched, its `source`. A path is no part of a source: what
@@ -7,35 +7,42 @@ is in a local file is named by its sha256. Nothing here imports torch or open_cl
 
 import hashlib
 from functools import cache
-from pathlib import Path
 
 import yaml
 
 from zsr import registry
 from zsr.datasets import need_split
+from zsr.duals import complete_dual
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, unknown
 from zsr.models import catalogue
+from zsr.places import path_of
 from zsr.registry import PACKAGE
 from zsr.settings import check_settings
 
 ARCHS = PACKAGE / "models" / "archs"
 PUBLISHED = PACKAGE / "models" / "published.yaml"
 HEX = 64
+OF_OPEN_CLIP = ("pretrained", "weights", "sha256", "revision", "quick_gelu")
 
 
 def complete_backbone(config: dict, backbone: dict, where: str) -> None:
     """Fill in definition, kind and recipe or source of one entry."""
-    if ("arch" in backbone) == ("open_clip" in backbone):
-        raise ZsrError(f"{where}: name either `arch` (drawn, pretrained here) or `open_clip`")
+    if sum(key in backbone for key in ("arch", "open_clip", "dual")) != 1:
+        raise ZsrError(f"{where}: name either `arch` (pretrained here), `open_clip`, or `dual` (put together)")
     if "arch" in backbone:
         _drawn(config, backbone, where)
-    else:
+    elif "open_clip" in backbone:
         _fetched(backbone, where)
+    else:
+        for key in ("pretrain", *OF_OPEN_CLIP):
+            if key in backbone:
+                raise ZsrError(f"{where}: '{key}' is not for `dual`, whose parts say where they come from")
+        complete_dual(config, backbone, where)
 
 
 def _drawn(config: dict, backbone: dict, where: str) -> None:
-    for key in ("pretrained", "weights", "sha256", "revision", "quick_gelu"):
+    for key in OF_OPEN_CLIP:
         if key in backbone:
             raise ZsrError(f"{where}: '{key}' belongs to `open_clip`, `arch` is pretrained here")
     known = sorted(path.stem for path in ARCHS.glob("*.yaml"))
@@ -89,7 +96,7 @@ def _file(entry: dict, where: str) -> dict:
     """A local file is named by its content: moved or touched it is the same, replaced it is another."""
     wanted = entry.get("sha256", "")
     if not wanted:
-        path = Path(entry["weights"])
+        path = path_of(entry["weights"], f"{where}.weights")
         if not path.is_file():
             raise ZsrError(f"{where}.weights: {path}: no such file")
         with path.open("rb") as file:

@@ -16,7 +16,7 @@ from zsr.data import transforms
 from zsr.datasets import datasets_used, definition, need_split
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, unknown
-from zsr.models.catalogue import needs_tower
+from zsr.models.catalogue import needs_tower, needs_words
 from zsr.models.context import check_depth
 from zsr.registry import PACKAGE
 from zsr.schema import check_schema
@@ -136,6 +136,11 @@ def _complete_model(config: dict, model: dict, where: str) -> None:
         if constants["needs_tokens"] and (why := needs_tower(known[name])):
             raise ZsrError(
                 f"{where}: '{model['method']}' needs a VisionTransformer, '{name}' {why}; name the others in "
+                "`backbones`"
+            )
+        if constants["trains_text"] and (why := needs_words(known[name])):
+            raise ZsrError(
+                f"{where}: '{model['method']}' learns words of CLIP's text tower, '{name}' {why}; name the others in "
                 "`backbones`"
             )
         if "depth" in model["settings"]:

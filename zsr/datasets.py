@@ -9,6 +9,8 @@ from zsr.data.transforms import pixels
 from zsr.errors import ZsrError, unknown
 from zsr.settings import settings_of
 
+OF_FILES = ("set", "folder", "files", "options", "splits", "encoded", "missing", "transforms", "size")
+
 
 def known_datasets() -> list[str]:
     """The datasets that come with zsr."""
@@ -21,6 +23,9 @@ def datasets_used(config: dict) -> dict[str, str]:
     for i, backbone in enumerate(config["backbones"]):
         if "pretrain" in backbone:
             used.setdefault(backbone["pretrain"]["dataset"], f"backbones[{i}].pretrain.dataset")
+        learn = backbone.get("dual", {}).get("projection", {}).get("learn")
+        if learn:
+            used.setdefault(learn["dataset"], f"backbones[{i}].dual.projection.learn.dataset")
     used.setdefault(config["finetune"]["dataset"], "finetune.dataset")
     for i, model in enumerate(config["models"]):
         if "dataset" in model["recipe"]:
@@ -39,7 +44,7 @@ def definition(config: dict, name: str, where: str) -> dict:
         base = own[name].get("like", name if name in known_datasets() else None)
         if base is not None and base not in known_datasets():
             raise unknown("dataset", base, known_datasets(), f"data '{name}'.like")
-        found = _merge(set_file(base), entry) if base else entry
+        found = _merge(_base(base, entry), entry) if base else entry
     elif name in known_datasets():
         found = copy.deepcopy(set_file(name))
     else:
@@ -66,6 +71,14 @@ def definition(config: dict, name: str, where: str) -> dict:
     for key in ("source", "licence", "about"):
         found.setdefault(key, "")
     return found
+
+
+def _base(name: str, over: dict) -> dict:
+    """A set's file; under another reader only what it says of classes and prompts, for its files are others."""
+    found = set_file(name)
+    if over.get("reader", found["reader"]) == found["reader"]:
+        return found
+    return {key: value for key, value in found.items() if key not in OF_FILES}
 
 
 def _name_classes(found: dict, where: str) -> None:

@@ -28,6 +28,11 @@ OUTPUTS = {
         "log": BACKBONE + "/train.jsonl",
         "record": BACKBONE + "/manifest.json",
     },
+    "join": {
+        "weights": BACKBONE + "/weights.safetensors",
+        "log": BACKBONE + "/train.jsonl",
+        "record": BACKBONE + "/manifest.json",
+    },
     "fetch": {"weights": BACKBONE + "/weights.safetensors", "record": BACKBONE + "/manifest.json"},
     "heads": {"head": HEAD + ".safetensors", "record": HEAD + ".json"},
     "texts": {"head": TEXTS + ".safetensors", "record": TEXTS + ".json"},

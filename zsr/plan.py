@@ -11,6 +11,7 @@ from pathlib import Path
 from zsr import config as configs
 from zsr import lineage, registry, shown
 from zsr import protocol as protocols
+from zsr.data import transforms
 from zsr.datasets import source_of
 from zsr.epsilon import eps_text
 from zsr.graph import Asked, Graph, Job, once
@@ -31,7 +32,7 @@ class Plan(Graph):
         self.backbones = {entry["name"]: entry for entry in config["backbones"]}
         self.results = Path(config["results"])
         self.asked: dict[str, Asked] = {}  # record of a cell -> what asked for it
-        self.files: dict[str, str] = {}  # record of a fetched result -> the local file it comes from
+        self.files: dict[str, dict[str, str]] = {}  # record of a fetched result -> role -> its local file
         self.left_out: dict[str, list[str]] = {}  # model that is not zero-shot -> sets that it cannot classify
         self.cells = [cell for protocol in config["protocols"] for cell in self._protocol(protocol)]
         self.trained = [job for job in self.jobs.values() if job.rule in ("finetune", "pretrain")]
@@ -66,6 +67,8 @@ class Plan(Graph):
         if "source" in entry:
             spec = {"kind": entry["kind"], "definition": entry["definition"], "source": entry["source"]}
             return self._from_file(self.add("fetch", {"backbone": name}, spec, {}, "evaluate", roots), entry)
+        if "dual" in entry:
+            return self._joined(name, entry, roots)
         pretrain = entry["pretrain"]
         needs = {"data": self.prepare(pretrain["dataset"], pretrain["split"])}
         spec = {
@@ -76,9 +79,24 @@ class Plan(Graph):
         }
         return self.add("pretrain", {"backbone": name}, spec, needs, "train", roots)
 
+    def _joined(self, name: str, entry: dict, roots: list[str]) -> Job:
+        """A backbone of three parts; where its projection is learned, images and prompts (or captions) come too."""
+        spec, needs = {"definition": entry["definition"], "parts": entry["parts"]}, {}
+        if learn := entry["dual"].get("learn"):
+            about = self.config["datasets"][learn["dataset"]]
+            transform = transforms.choose(learn["transform"], about, f"backbones '{name}'")
+            needs["data"] = self.prepare(learn["dataset"], learn["split"], transform)
+            spec |= {"classes": about["classes"], "templates": about["templates"], "recipe": learn["recipe"]}
+            spec |= {"seed": self.config["seed"], **self._machine()}
+        job = self.add("join", {"backbone": name}, spec, needs, "train", roots)
+        self.files[job.record] = entry["files"]
+        return job
+
     def origin(self, name: str) -> str:
         """What a backbone is, by the name that papers and open_clip know: `ViT-B-32-quickgelu:openai`."""
         entry = self.backbones[name]
+        if "dual" in entry:
+            return entry["dual"]["image"]["timm"]
         source = entry.get("source", {})
         return source.get("tag") or source.get("hub") or entry.get("arch") or entry["open_clip"]
 
@@ -243,7 +261,7 @@ class Plan(Graph):
     def _from_file(self, job: Job, entry: dict) -> Job:
         """Remember the path that the spec leaves out: it holds what the file contains."""
         if entry.get("weights"):
-            self.files[job.record] = entry["weights"]
+            self.files[job.record] = {"weights": entry["weights"]}
         return job
 
     def _asked(self) -> dict:

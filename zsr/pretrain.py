@@ -84,8 +84,12 @@ class Pretraining:
         draw = np.random.default_rng([self.seed, epoch, place]).integers(self.choices.shape[1], size=len(chosen))
         captions = torch.from_numpy(self.choices[chosen, draw])  # [B]
         different, owner = captions.unique(return_inverse=True)
+        return self.inputs(chosen), self.tokens[different].to(self.device), owner.to(self.device)
+
+    def inputs(self, chosen: np.ndarray) -> Tensor:
+        """What the image tower reads of some images."""
         images = torch.from_numpy(np.ascontiguousarray(self.images[chosen])).to(self.device).float().div_(255)
-        return (images - self.mean) / self.std, self.tokens[different].to(self.device), owner.to(self.device)
+        return (images - self.mean) / self.std
 
     def chosen(self, step: int) -> tuple[np.ndarray, int, int]:
         """The images of a step, its epoch, and its place there."""

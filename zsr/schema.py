@@ -53,8 +53,11 @@ def _readable(error: Any) -> ZsrError:
         return ZsrError(f"{where}: {error.instance!r} is not of type {wanted}")
     if error.validator == "enum":
         return unknown("value", error.instance, [str(v) for v in error.validator_value], where)
-    if error.validator == "minItems":
+    if error.validator == "minItems" and not error.instance:
         return ZsrError(f"{where}: the list is empty; it needs at least {error.validator_value} entry")
+    if error.validator in ("minItems", "maxItems"):
+        bound = "least" if error.validator == "minItems" else "most"
+        return ZsrError(f"{where}: {len(error.instance)} entries; it needs at {bound} {error.validator_value}")
     if error.validator == "uniqueItems":
         return ZsrError(f"{where}: an entry stands twice in {error.instance}")
     if error.validator == "pattern":

@@ -11,11 +11,12 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from zsr import layout
-from zsr.data.needs import shortages
+from zsr.data.needs import check_variables, shortages
 from zsr.data.sources import tell_jobs
 from zsr.errors import ZsrError
 from zsr.job import prefer_this_python
 from zsr.memory import refuse_forgotten
+from zsr.places import expand
 from zsr.plan import Plan
 from zsr.store import check_writable
 
@@ -34,6 +35,7 @@ def planned():
     """The plan of the config; a mistake in it is one line, not a traceback."""
     try:
         plan = Plan(config)
+        check_variables(plan)
         check_writable(plan.results)
         refuse_forgotten(plan, os.path.join(".snakemake", "metadata"))
         return plan
@@ -130,11 +132,12 @@ def cells_of(rule):
     )
 
 
-def local_weights(rule):
-    """The local file that a fetched backbone or a published model comes from; nothing if it comes from the hub."""
+def local_file(rule, role="weights"):
+    """The local file that a backbone or a published model comes from; nothing if it comes from the hub."""
 
     def paths(wildcards):
-        return PLAN.files.get(PLAN.job(rule, wildcards.items()).record, [])
+        files = PLAN.files.get(PLAN.job(rule, wildcards.items()).record, {})
+        return expand(files[role]) if role in files else []
 
     return paths
 
@@ -187,6 +190,11 @@ def decoders(wildcards):
 def processes(wildcards):
     """How many processes share one fine-tuning; each has its threads, and its GPU."""
     return PLAN.job("finetune", wildcards.items()).spec["recipe"]["processes"]
+
+
+def learns(wildcards):
+    """Whether a dual encoder's projection is learned, on the device of the config."""
+    return "recipe" in PLAN.job("join", wildcards.items()).spec
 
 
 def gpus():

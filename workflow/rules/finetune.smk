@@ -40,7 +40,7 @@ rule pretrain:
 rule fetch:
     """A published CLIP, from open_clip's list, the hub or a local file, checked and converted once."""
     input:
-        weights=ancient(local_weights("fetch")),
+        weights=ancient(local_file("fetch")),
     output:
         weights=out("fetch", "weights"),
         record=out("fetch", "record"),
@@ -61,6 +61,39 @@ rule fetch:
         spec=spec_of("fetch"),
     shell:
         start("fetch", "weights")
+
+
+rule join:
+    """A dual encoder from an image tower, sentence vectors and a projection, which is learned where none is given."""
+    input:
+        image=ancient(local_file("join", "image")),
+        text=ancient(local_file("join", "text")),
+        projection=ancient(local_file("join", "projection")),
+        data=may_need("join", "data"),
+        images=ancient(may_need("join", "data", "images")),
+        captions=ancient(may_need("join", "data", "captions")),
+    output:
+        weights=out("join", "weights"),
+        log=out("join", "log"),
+        record=out("join", "record"),
+    log:
+        about("logs", "join"),
+    benchmark:
+        about("benchmarks", "join")
+    wildcard_constraints:
+        backbone=named("join", "backbone"),
+    priority: 95
+    conda:
+        "../../envs/train.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=megabytes(4000, 16000),
+        runtime=minutes(60, 60),
+        gpu=lambda wildcards: gpus() if learns(wildcards) else 0,
+    params:
+        spec=spec_of("join"),
+    shell:
+        start("join", "image", "text", "projection", "data")
 
 
 rule heads:
@@ -156,7 +189,7 @@ rule adopt:
 rule publish:
     """A model whose weights others published: an image tower over its backbone."""
     input:
-        weights=ancient(local_weights("publish")),
+        weights=ancient(local_file("publish")),
         backbone=need("publish", "backbone"),
         tensors=ancient(need("publish", "backbone", "weights")),
     output:

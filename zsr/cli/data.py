@@ -17,6 +17,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     tell_jobs(plan.config)
+    needs.check_variables(plan)
     counts: Counter = Counter()
     bad = False
     for need in needs.files(plan, given.deep):

@@ -18,6 +18,7 @@ ORDER = (
     "prepare",
     "pretrain",
     "fetch",
+    "join",
     "heads",
     "adopt",
     "publish",

@@ -1,5 +1,6 @@
 """What a config needs of a disk before anything starts: archives that are there, missing or damaged, and room."""
 
+import glob
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from zsr.data.sources import Sources, data_root, verify
 from zsr.data.transforms import pixels
 from zsr.errors import ZsrError
 from zsr.graph import Job
+from zsr.places import expand, refusal, unset
 from zsr.plan import Plan
 
 
@@ -38,6 +40,32 @@ def files(plan: Plan, deep: bool = False) -> Iterator[Need]:
             if path not in seen:
                 seen.add(path)
                 yield _look(job.wildcards["dataset"], sources, path, entry, deep)
+        if job.spec["reader"] == "parquet" and not sources.files:
+            yield from _tables(job, sources, seen)
+
+
+def _tables(job: Job, sources: Sources, seen: set[Path]) -> Iterator[Need]:
+    """The tables that a `path` with `*` and variables finds: what a config says itself, no set's file."""
+    path = sources.folder / expand(job.spec["options"]["path"].replace("{split}", job.spec["split"]))
+    found = [Path(name) for name in sorted(glob.glob(str(path)))]
+    for one in found or [path]:
+        if one not in seen:
+            seen.add(one)
+            advice = "" if found else f"{one}: no such file; {sources.missing or 'place it there'}"
+            state = "present" if found else "missing"
+            yield Need(job.wildcards["dataset"], one, state, one.stat().st_size if found else 0, advice)
+
+
+def check_variables(plan: Plan) -> None:
+    """One line for a path of the config with a variable that is not set, before anything starts."""
+    for job in preparations(plan):
+        for value in job.spec["options"].values():
+            if isinstance(value, str) and (name := unset(value)):
+                raise ZsrError(f"data '{job.wildcards['dataset']}': {refusal(value, name)}")
+    for record, files in plan.files.items():
+        for value in files.values():
+            if name := unset(value):
+                raise ZsrError(f"{plan.owner(record).title}: {refusal(value, name)}")
 
 
 def _look(dataset: str, sources: Sources, path: Path, entry: dict, deep: bool) -> Need:

@@ -23,10 +23,11 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures:
-    """A split: labels by row, and a way to get the pictures of some rows, in any order."""
+    """A split: labels by row, a way to get the pictures of some rows, in any order, and captions where it has them."""
 
     labels: np.ndarray  # [n] int64
     fetch: Callable[[np.ndarray], Iterator[Item]]  # rows, ascending -> those items
+    captions: list[str] | None = None  # [n]; alternatives of one picture are separated by ' | '
 
     def within(self, first: int, last: int) -> "Pictures":
         """Only the classes first … last − 1, renamed to begin with 0: one half of base-to-new."""
@@ -37,7 +38,8 @@ class Pictures:
             for item in self.fetch(kept[rows]):
                 yield item._replace(row=place[item.row])
 
-        return Pictures(self.labels[kept] - first, fetch)
+        captions = None if self.captions is None else [self.captions[row] for row in kept]
+        return Pictures(self.labels[kept] - first, fetch, captions)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class FileReader(Reader):
     def prepare(self, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
         from zsr.data.prepare import from_files
 
-        return from_files(self, spec, images, labels, key), None
+        return from_files(self, spec, images, labels, key)
 
 
 class Entry(NamedTuple):
@@ -64,7 +66,7 @@ class Entry(NamedTuple):
     label: int
 
 
-def from_trees(entries: Iterable[Entry]) -> Pictures:
+def from_trees(entries: Iterable[Entry], captions: list[str] | None = None) -> Pictures:
     """Pictures that lie as files in archives or folders."""
     entries = list(entries)
 
@@ -78,7 +80,7 @@ def from_trees(entries: Iterable[Entry]) -> Pictures:
                 for row in names[name]:
                     yield Item(row, f"{tree.path}: {name}", content)
 
-    return Pictures(np.array([entry.label for entry in entries], np.int64), fetch)
+    return Pictures(np.array([entry.label for entry in entries], np.int64), fetch, captions)
 
 
 def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Pictures:
@@ -89,6 +91,15 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Pictures:
             yield Item(int(row), f"{name} [{row}]", np.ascontiguousarray(images[row]))
 
     return Pictures(np.asarray(labels, np.int64), fetch)
+
+
+def caption_of(value: object, where: str) -> str:
+    """One caption, or a list of alternatives as one text; every image needs one."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        value = " | ".join(one.strip() for one in value)
+    if not isinstance(value, str) or not value.strip():
+        raise ZsrError(f"{where}: has no caption; add one, or leave the picture out")
+    return " ".join(value.split())
 
 
 def check_labels(pictures: Pictures, classes: int, where: str) -> None:

@@ -13,13 +13,14 @@ from zsr.data.transforms import parse
 from zsr.errors import ZsrError
 
 
-def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: str) -> dict:
-    """Open, check, decode (or pack); returns what the manifest says."""
+def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
+    """Open, check, decode (or pack); returns what the manifest says, and captions."""
     source = spec["source"]
     sources = Sources.of(source)
     pictures = reader.open(spec["split"], sources)
     where = f"{sources.folder} ({spec['split']})"
-    check_labels(pictures, source["classes"], where)
+    if source["classes"] or not pictures.captions:  # captions alone need no classes
+        check_labels(pictures, source["classes"], where)
     if source["half"]:
         pictures = pictures.within(*source["half"])
     count = len(pictures.labels)
@@ -38,4 +39,5 @@ def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: 
         with labels.open("wb") as file:
             np.save(file, pictures.labels, allow_pickle=False)
     both = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}
-    return {"count": count, **facts, "labels": both, "files": dict(sorted(sources.used.items()))}
+    facts = {"count": count, **facts, "labels": both, "files": dict(sorted(sources.used.items()))}
+    return facts, pictures.captions

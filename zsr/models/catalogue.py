@@ -164,6 +164,13 @@ def needs_tower(definition: dict | None) -> str | None:
     return "drops patches" if vision.get("patch_dropout") else None
 
 
+def needs_words(definition: dict | None) -> str | None:
+    """Why a method that learns words cannot have this text side; None if it can, or if only the job knows."""
+    if definition is not None and definition.get("kind") == "dual":
+        return "has sentence vectors"
+    return None
+
+
 def _plain(value: object) -> object:
     """Tuples as lists: what a spec says must be what JSON gives back."""
     return list(value) if isinstance(value, tuple) else value

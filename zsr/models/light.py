@@ -38,14 +38,15 @@ def _without_init() -> Iterator[None]:
     replaced = [name for name in (*PASSED_BY, *ABSENT) if name not in sys.modules]
     try:
         for name in replaced:
-            sys.modules[name] = None if name in ABSENT else _bare(name)
+            sys.modules[name] = None if name in ABSENT else bare(name)
         yield
     finally:
         for name in replaced:
             del sys.modules[name]
 
 
-def _bare(name: str) -> ModuleType:
+def bare(name: str) -> ModuleType:
+    """An empty module with the search path of a package; a parent comes before its parts."""
     parent, _, leaf = name.rpartition(".")
     module = ModuleType(name)
     if parent:

@@ -1,30 +1,51 @@
 """A folder of class folders, in an archive or unpacked: EuroSAT, Caltech-256, SUN397, or a set of yours."""
 
+import csv
+import io
+import json
 from dataclasses import dataclass
 
-from zsr.data.pictures import Entry, FileReader, Pictures, from_trees
+from zsr.data.pictures import Entry, FileReader, Pictures, caption_of, from_trees
 from zsr.data.sources import Sources
 from zsr.data.trees import Tree, open_tree
 from zsr.errors import ZsrError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+TABLES = ("metadata.csv", "metadata.jsonl")  # as Hugging Face's image folders have them
 
 
 @dataclass(frozen=True)
 class Folder(FileReader):
     """Labels follow the dataset's `keys`, the sorted names of the class folders without them.
 
-    Other files than pictures (by name) are passed over: such archives hold lists, thumbnails and leftovers.
+    Other files than pictures (by name) are passed over: such archives hold lists, thumbnails and leftovers. `caption`
+    names a column of metadata.csv or metadata.jsonl beside the class folders, whose `file_name` is the path from there.
     """
 
     archive: str = ""  # the file that holds the folders; empty: the dataset's folder itself
     inside: str = "{split}"  # where in it the class folders lie
     nested: bool = False  # classes are paths of any depth, as `a/apse/indoor` of SUN397
     numbered: bool = False  # folders are called 0, 1, 2 …, the places of the classes
+    caption: str = ""  # where captions stand; empty: there are none
 
     def open(self, split: str, sources: Sources) -> Pictures:
         tree = sources.tree(self.archive) if self.archive else _own(sources)
-        return from_trees(self.entries(tree, self.inside.replace("{split}", split).strip("/"), sources.keys))
+        inside = self.inside.replace("{split}", split).strip("/")
+        entries = self.entries(tree, inside, sources.keys)
+        return from_trees(entries, self._captions(tree, inside, entries) if self.caption else None)
+
+    def _captions(self, tree: Tree, inside: str, entries: list[Entry]) -> list[str]:
+        """One caption a picture, in the order of the entries."""
+        prefix = f"{inside}/" if inside else ""
+        table = next((name for name in TABLES if f"{prefix}{name}" in tree.names), None)
+        if table is None:
+            raise ZsrError(f"{tree.path}: no {prefix}{' or '.join(TABLES)} with captions")
+        text = tree.read(f"{prefix}{table}").decode()
+        rows = csv.DictReader(io.StringIO(text)) if table.endswith("csv") else map(json.loads, text.splitlines())
+        told = {prefix + str(row.get("file_name")): row.get(self.caption) for row in rows}
+        return [
+            caption_of(told.get(entry.name), f"{table}, column '{self.caption}': {entry.name}") for entry in entries
+        ]
 
     def entries(self, tree: Tree, inside: str, keys: list[str]) -> list[Entry]:
         """All pictures, by class and name."""

@@ -1,17 +1,16 @@
-"""Image sets in Parquet, as Hugging Face keeps them: a column of encoded images and a column of labels."""
+"""Image sets in Parquet, as Hugging Face keeps them: a column of encoded images, one of labels, one of captions."""
 
 import glob
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from zsr.data.pictures import FileReader, Item, Pictures
+from zsr.data.pictures import FileReader, Item, Pictures, caption_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
+from zsr.places import expand
 
 ROWS = 64  # of a file in memory at a time
 
@@ -21,12 +20,14 @@ class Parquet(FileReader):
     """`path` may hold `{split}`, `$VARIABLES` and `*`; relative, it lies in the dataset's folder.
 
     An image is bytes, or a struct with `bytes`, as `datasets` writes it. A label is a number; a text is looked up in
-    the dataset's `keys`, else in its sorted values.
+    the dataset's `keys`, else in its sorted values. A caption is a text, or a list of alternatives. Empty: no such
+    column is read; without labels all are 0.
     """
 
     path: str = "{split}*.parquet"
     image: str = "image"
     label: str = "label"
+    caption: str = ""
 
     def open(self, split: str, sources: Sources) -> Pictures:
         import pyarrow.parquet as pq
@@ -40,19 +41,22 @@ class Parquet(FileReader):
                 if len(rows) and rows[0] < start + file.metadata.num_rows and rows[-1] >= start:
                     yield from self._items(file, int(start), set(rows.tolist()))
 
-        return Pictures(labels, fetch)
+        captions = None
+        if self.caption:
+            told = [value for file in files for value in self._column(file, self.caption)]
+            captions = [caption_of(value, f"{self.caption}, row {row}") for row, value in enumerate(told)]
+        return Pictures(labels, fetch, captions)
 
     def _paths(self, split: str, sources: Sources) -> list[Path]:
-        text = os.path.expandvars(self.path.replace("{split}", split))
-        unset = re.search(r"\$\{?(\w+)", text)
-        if unset:
-            raise ZsrError(f"{self.path}: the variable {unset[1]} is not set; set it to the folder of these files")
+        text = expand(self.path.replace("{split}", split))
         paths = [Path(found) for found in sorted(glob.glob(str(sources.folder / text)))]
         if not paths:
             raise ZsrError(f"{sources.folder / text}: no such file; {sources.missing or 'place it there'}")
         return paths
 
     def _labels(self, file, sources: Sources) -> np.ndarray:
+        if not self.label:
+            return np.zeros(file.metadata.num_rows, np.int64)
         column = self._column(file, self.label)
         if column and isinstance(column[0], str):
             keys = sources.keys or sorted(set(column))
@@ -67,8 +71,8 @@ class Parquet(FileReader):
 
     def _column(self, file, name: str) -> list:
         names = file.schema_arrow.names
-        for wanted in (self.image, self.label):
-            if wanted not in names:
+        for wanted in (self.image, self.label, self.caption):
+            if wanted and wanted not in names:
                 raise ZsrError(f"no column '{wanted}'; the file has {', '.join(names)}")
         return file.read(columns=[name]).column(name).to_pylist()
 
