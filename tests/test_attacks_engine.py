@@ -5,6 +5,7 @@ import torch
 from attack_models import Counting, Shy, images, radius, trained, victims
 from torch import nn
 
+from zsr import registry
 from zsr.attacks import Normalized, attack
 
 
@@ -128,8 +129,10 @@ def test_no_images_and_no_standing_images():
     x, y = images(5, 9)
     v = attack(model, x[:0], y[:0], "autoattack", eps=0.1)
     assert len(v.robust) == 0 and v.x_adv.shape == (0, 3, 16, 16)
-    v = attack(model, x, (model(x).argmax(1) + 1) % 10, "autoattack", eps=0.1)
-    assert not v.robust.any() and (v.step == 0).all() and v.passes.backward == 0
+    for name in registry.names("attacks"):
+        extra = {"source": model} if name == "transfer" else {}
+        v = attack(model, x, (model(x).argmax(1) + 1) % 10, name, eps=0.1, **extra)
+        assert not v.robust.any() and (v.step == 0).all() and v.passes.backward == 0
 
 
 class Noisy(nn.Module):

@@ -20,7 +20,7 @@ from zsr.registry import PACKAGE
 from zsr.settings import settings_of
 
 FILES = PACKAGE / "protocols"
-OWN = ("name", "attack", "after", "verdict")  # keys of an attack's entry that are not settings of the attack
+OWN = ("name", "attack", "after", "verdict", "source")  # keys of an attack's entry that are no settings of the attack
 
 
 def known_protocols() -> list[str]:
@@ -58,6 +58,7 @@ def complete(config: dict, protocol: dict, where: str) -> None:
     }
     for j, entry in enumerate(protocol["attacks"]):
         protocol["attacks"][j] = _attack(protocol, entry, j, f"{where}.attacks[{j}]")
+        _check_source(config, protocol["attacks"][j], f"{where}.attacks[{j}]")
     values = [eps_of(value, f"{where}.eps[{j}]") for j, value in enumerate(protocol["eps"])]
     if len(set(values)) != len(values):
         raise ZsrError(f"{where}.eps: a value stands twice in {protocol['eps']}")
@@ -106,7 +107,33 @@ def _attack(protocol: dict, entry: dict, place: int, where: str) -> dict:
         "settings": settings,
         "verdict": verdict,
         "after": entry.get("after"),
+        "source": entry.get("source"),
     }
+
+
+def _check_source(config: dict, attack: dict, where: str) -> None:
+    """Whether the model that examples are made on is one of the config, on every backbone that is attacked."""
+    kind, name = attack["attack"], attack["source"]
+    needed = "source" in attack["settings"]  # given to `zsr.attacks.attack` as a model, in the config by its name
+    attack["settings"].pop("source", None)
+    if not needed:
+        if name is not None:
+            raise ZsrError(f"{where}: '{kind}' makes its examples on the model under attack; take out `source`")
+        return
+    if name is None:
+        raise ZsrError(f"{where}: '{kind}' makes its examples on a second model; name one of the config as `source`")
+    models = {model["name"]: model for model in config["models"]}
+    if name not in models:
+        raise unknown("model", name, models, f"{where}.source")
+    if not models[name]["zero_shot"]:
+        raise ZsrError(f"{where}.source: '{name}' is not zero-shot: it knows its own classes alone; name another model")
+    for model in models.values():
+        for backbone in model["backbones"]:
+            if backbone not in models[name]["backbones"]:
+                raise ZsrError(
+                    f"{where}.source: '{name}' is not made on backbone '{backbone}', on which '{model['name']}' is "
+                    "attacked; name a model that is made on all of them"
+                )
 
 
 def images(config: dict, protocol: dict, dataset: str) -> int:
