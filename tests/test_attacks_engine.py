@@ -1,5 +1,8 @@
 """The loop: who leaves, what it costs, and that a verdict is a fresh look in float32."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 from attack_models import Counting, Shy, images, radius, trained, victims
@@ -7,6 +10,7 @@ from torch import nn
 
 from zsr import registry
 from zsr.attacks import Normalized, attack
+from zsr.attacks.pgd import PGD
 
 
 def plain(name: str = "cnn") -> nn.Module:
@@ -114,6 +118,15 @@ def test_which_attack_felled_it():
     first = attack(model, x, y, "apgd-ce", eps=eps, steps=20)
     assert [a == "apgd-ce" for a in v.attack] == (~first.robust & (first.clean == y)).tolist()
     assert set(v.attack) <= {"", "apgd-ce", "apgd-t", "fab-t", "square"}
+
+
+def test_an_attack_of_the_user_s_own_is_named():
+    @dataclass(frozen=True)
+    class Mine(PGD):
+        label: ClassVar[str] = ""
+
+    v = attack(trained("cnn"), *images(8, 7), Mine(steps=5), eps=2 * radius("cnn", "linf"))
+    assert "mine" in v.attack and set(v.attack) <= {"mine", ""}
 
 
 def test_images_need_not_be_kept():

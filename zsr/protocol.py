@@ -14,10 +14,10 @@ import yaml
 from zsr import registry
 from zsr.data import transforms
 from zsr.datasets import need_split
-from zsr.epsilon import eps_of
+from zsr.epsilon import eps_of, length
 from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE
-from zsr.settings import settings_of
+from zsr.settings import check_counts, settings_of
 
 FILES = PACKAGE / "protocols"
 OWN = ("name", "attack", "after", "verdict", "source")  # keys of an attack's entry that are no settings of the attack
@@ -59,7 +59,7 @@ def complete(config: dict, protocol: dict, where: str) -> None:
     for j, entry in enumerate(protocol["attacks"]):
         protocol["attacks"][j] = _attack(protocol, entry, j, f"{where}.attacks[{j}]")
         _check_source(config, protocol["attacks"][j], f"{where}.attacks[{j}]")
-    values = [eps_of(value, f"{where}.eps[{j}]") for j, value in enumerate(protocol["eps"])]
+    values = [eps_of(value, f"{where}.eps[{j}]", protocol["norm"]) for j, value in enumerate(protocol["eps"])]
     if len(set(values)) != len(values):
         raise ZsrError(f"{where}.eps: a value stands twice in {protocol['eps']}")
     protocol["eps"] = values
@@ -93,6 +93,9 @@ def _attack(protocol: dict, entry: dict, place: int, where: str) -> dict:
     """One attack with its settings, the verdict that its iterates get, and the attack that it comes after."""
     given = {key: value for key, value in entry.items() if key not in OWN}
     settings = settings_of("attacks", entry["attack"], given, where)
+    check_counts(settings, where)
+    if "step_size" in settings:
+        length(settings["step_size"], 1.0, f"{where}.step_size")
     verdict = entry.get("verdict", protocol["verdict"])
     if verdict == "last" and not registry.describe("attacks", entry["attack"]).constants["last_iterate"]:
         raise ZsrError(f"{where}: '{entry['attack']}' has no last iterate; write verdict: any")

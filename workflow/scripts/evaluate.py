@@ -25,7 +25,7 @@ def work(job: Job) -> None:
     classes = len(job.record("head")["spec"]["classes"])
     images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), classes)
     started = time.time()
-    eps = float(eps_of(spec["eps"], "eps"))
+    eps = float(eps_of(spec["eps"], "eps", spec["norm"]))
     fallen = chain.fallen(job, evaluate.places(len(labels), spec))
     cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, eps, fallen["index"], source)
     columns = chain.merge(evaluate.columns(cell), fallen)
