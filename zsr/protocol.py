@@ -12,12 +12,13 @@ from typing import Any
 import yaml
 
 from zsr import registry
+from zsr.counts import check_counts
 from zsr.data import transforms
 from zsr.datasets import need_split
 from zsr.epsilon import eps_of, length
 from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE
-from zsr.settings import check_counts, settings_of
+from zsr.settings import settings_of
 
 FILES = PACKAGE / "protocols"
 OWN = ("name", "attack", "after", "verdict", "source")  # keys of an attack's entry that are no settings of the attack

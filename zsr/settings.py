@@ -6,7 +6,6 @@ from typing import Any
 from zsr import registry
 from zsr.errors import ZsrError, unknown
 
-COUNTS = ("steps", "restarts", "targets", "queries", "eot")  # of an attack: at 0 it would leave all images standing
 TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool}
 
 
@@ -27,14 +26,6 @@ def check_settings(known: dict[str, registry.Setting], given: dict, where: str) 
         if key not in complete:
             raise ZsrError(f"{where}: the setting '{key}' ({setting.annotation}) is missing")
     return complete
-
-
-def check_counts(settings: dict, where: str) -> None:
-    """The numbers of an attack that must be whole and above 0."""
-    for name in COUNTS:
-        value = settings.get(name, 1)
-        if not isinstance(value, int) or value < 1:
-            raise ZsrError(f"{where}: {name} is {value!r}; it needs at least one step, restart, target and query")
 
 
 def _typed(value: Any, annotation: str, where: str) -> Any:

@@ -11,7 +11,7 @@ from zsr.attacks.engine import Engine
 from zsr.attacks.ledger import Ledger
 from zsr.attacks.schedule import Round
 from zsr.attacks.threat import Threat
-from zsr.settings import check_counts
+from zsr.counts import check_counts
 
 
 @dataclass(frozen=True)
