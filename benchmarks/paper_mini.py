@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 TOWERS = {"vit": "ViT-B-32-quickgelu", "rn": "RN50-quickgelu"}
 IMAGES = 4
 TRAINING = 8  # images of the one step
+FEW = {"steps": 2, "queries": 10}  # of every attack; AutoAttack's own 100 and 5000 take minutes for each image that stands
 
 
 def random_weights(architecture: str, path: Path) -> str:
@@ -42,6 +43,8 @@ def random_weights(architecture: str, path: Path) -> str:
 
 def miniature(folder: Path) -> dict:
     """config/paper.yaml with its methods, settings and protocols, and everything that costs time made small."""
+    from zsr import registry
+
     config = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
     config |= {"device": "cpu", "threads": 1, "results": str(folder / "results")}
     config["data"] = [{"name": "source", "like": "drawn-source", "splits": {"train": TRAINING, "test": IMAGES}}]
@@ -59,7 +62,8 @@ def miniature(folder: Path) -> dict:
     for protocol, dataset in zip(config["protocols"], ("drawn-digits", "handwritten-digits"), strict=True):
         protocol |= {"datasets": [dataset], "transform": "224", "eps": ["1/255"], "images": IMAGES, "batch": IMAGES}
         for attack in protocol["attacks"]:
-            attack |= {"steps": 2} if "steps" in attack else {}
+            known = registry.describe("attacks", attack["attack"]).settings
+            attack |= {key: few for key, few in FEW.items() if key in known}
     return config
 
 
