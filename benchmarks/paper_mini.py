@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 TOWERS = {"vit": "ViT-B-32-quickgelu", "rn": "RN50-quickgelu"}
 IMAGES = 4
 TRAINING = 8  # images of the one step
-FEW = {"steps": 2, "queries": 10}  # of every attack; AutoAttack's own 100 and 5000 take minutes for each image that stands
+FEW = {"steps": 2, "queries": 10}  # of every attack; AutoAttack's own 100 and 5000 take minutes an image
 
 
 def random_weights(architecture: str, path: Path) -> str:
