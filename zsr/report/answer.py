@@ -7,6 +7,7 @@ from zsr.report.percent import fixed, percent
 from zsr.report.theme import baseline
 
 LEVEL = 0.05
+NAMED = 4  # models that the first sentence names beside the best; the table has them all
 
 
 def sentences(methods: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, str]:
@@ -34,11 +35,14 @@ def _answer(names: tuple, part: pd.DataFrame, test: pd.DataFrame) -> str:
         return f"<p class='lead'>{where}: no mean over the zero-shot sets can be formed (see the alarms).</p>"
     best = means.loc[means["robust"].idxmax()]
     count = int(best["sets"])
+    over = f"the mean over {count} zero-shot {'set' if count == 1 else 'sets'}"
+    if best["robust"] == 0:
+        who = "the model does not stand" if len(means) == 1 else f"none of the {len(means)} models stands"
+        return f"<p class='lead'>{where}, {who}: {share(0)} {interval(best, 'robust')} robust accuracy, {over}.</p>"
     lines = [
         f"{where}, <mark>{text(best['model'])}</mark> stands best: "
         f"<strong>{share(best['robust'])}</strong> {interval(best, 'robust')} robust accuracy, "
-        f"the mean over {count} zero-shot {'set' if count == 1 else 'sets'}, "
-        f"at {share(best['clean'])} {interval(best, 'clean')} clean."
+        f"{over}, at {share(best['clean'])} {interval(best, 'clean')} clean."
     ]
     lines.append(_lead(best["model"], test[test["scope"] == "zero-shot"]))
     plain = means[means["method"].map(baseline)]
@@ -78,8 +82,10 @@ def _lead(best: str, test: pd.DataFrame) -> str:
         )
     names = [
         f"{text(row['other'])} ({points(row['gap'])} points behind, p {p_value(row['p_holm'])})"
-        for _, row in ties.iterrows()
+        for _, row in ties.head(NAMED).iterrows()
     ]
+    if len(ties) > NAMED:
+        names.append(f"and {len(ties) - NAMED} more")
     return f"The paired test cannot tell it from {', '.join(names)}."
 
 
