@@ -17,19 +17,15 @@ the models: resident pages of a forked process, or the allocator's peak.
 
 import argparse
 import csv
-import ctypes
 import dataclasses
 import itertools
-import os
-import platform
-import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 import yaml
+from gauges import machine, peak, seconds
 from torch import Tensor
 
 from zsr import registry
@@ -149,49 +145,6 @@ def wasteful(method: Method) -> Method:
     return Wasteful(**{field.name: getattr(method, field.name) for field in dataclasses.fields(method)})
 
 
-def seconds(step: Callable[[], None], device: str) -> float:
-    """Of one step."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        step()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start
-    start = time.process_time()
-    step()
-    return time.process_time() - start
-
-
-def peak(step: Callable[[], None], device: str) -> float:
-    """Megabytes that two steps add to what is there."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        step()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before and is still mapped would hide what a step needs
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:  # its peak begins where this process stands
-        before = resident()
-        step()
-        step()
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-        os.write(write, str(grown).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    grown = float(os.read(read, 64))
-    os.close(read)
-    os.close(write)
-    return grown
-
-
-def resident() -> float:
-    """Megabytes of this process in memory (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def measure(arch: str, name: str, classes: int, batch: int, device: str, rounds: int) -> list[dict]:
     """One row for each side."""
     path = registry.PACKAGE / "models" / "archs" / f"{ARCHS[arch]}.yaml"
@@ -212,15 +165,6 @@ def measure(arch: str, name: str, classes: int, batch: int, device: str, rounds:
                   "peak_mb": round(grown[label], 1)}
         for label, took in best.items()
     ]  # fmt: skip
-
-
-def machine(device: str) -> str:
-    """Processor or GPU by name."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")]  # fmt: skip
-    return f"{names[0] if names else platform.machine()}, one thread"
 
 
 def table() -> str:

@@ -171,6 +171,24 @@ def normalize_is_bit_equal():
             same([got], [wanted])
 
 
+@case
+def mean_and_std_may_have_gaps():
+    """Columns of a table, and one value for all channels: views whose memory is not one value after the other."""
+    table = torch.stack([MEAN, STD], 1)
+    x, x0, grad = batch((2, 3, 5, 7), 8)
+    keys, row = torch.tensor([3, 4]), torch.tensor([0.01, 0.02])
+    for mean, std in ((table[:, 0], table[:, 1]), (MEAN[:1].expand(3), STD[:1].expand(3))):
+        packed, tail = (mean.clone(), std.clone(), torch.float32), (mean, std, torch.float32)
+        step = (x, x0, grad, 0.01, 0.05)
+        same(linf_step.launch(*step, *tail, block=BLOCK), reference.linf_step(*step, *packed))
+        same(l2_step.launch(*step, *tail, block=BLOCK), reference.l2_step(*step, *packed), exact=False)
+        apgd = (x, x, x, x0, grad, grad, None, row, row, 0.05)
+        same(apgd_step.launch(*apgd, *tail, block=BLOCK), reference.apgd_step(*apgd, *packed), exact=False)
+        same([normalize.launch(x, *tail, block=BLOCK)], [reference.normalize(x, *packed)])
+        got, wanted = start.launch(x0, keys, 1, 2, 0.03, *tail), reference.start(x0, keys, 1, 2, 0.03, "linf", *packed)
+        torch.testing.assert_close(got[1], wanted[1], rtol=0, atol=1e-6)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     for name, function in CASES.items():

@@ -27,6 +27,19 @@ def test_standard_evaluation(capsys):
     assert a.clean_accuracy(x, y) == float((a.verdicts.clean == y).float().mean())
 
 
+def test_bytes_come_back_as_255ths():
+    """Standing images too: mixed with bytes they would be 255 times too bright."""
+    x, y = images(20, 5)
+    a = adversary(version="custom", attacks_to_run=["apgd-ce"])
+    a.apgd.n_iter = 5
+    whole = (x * 255).round().to(torch.uint8)
+    x_adv = a.run_standard_evaluation(whole, y)
+    assert a.verdicts.robust.any() and not a.verdicts.robust.all()
+    assert x_adv.dtype == torch.float32 and (x_adv - x).abs().max() <= a.epsilon + 1e-6
+    assert a.clean_accuracy(whole, y) == a.clean_accuracy(x, y) == float((a.verdicts.clean == y).float().mean())
+    assert a.clean_accuracy(x[:0], y[:0]) == 0
+
+
 def test_individual_evaluation():
     x, y = images(12, 2)
     a = adversary(version="custom", attacks_to_run=["apgd-ce", "apgd-dlr", "square"], seed=1)

@@ -1,11 +1,16 @@
 """The loop: who leaves, what it costs, and that a verdict is a fresh look in float32."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 from attack_models import Counting, Shy, images, radius, trained, victims
 from torch import nn
 
+from zsr import registry
 from zsr.attacks import Normalized, attack
+from zsr.attacks.pgd import PGD
 
 
 def plain(name: str = "cnn") -> nn.Module:
@@ -115,6 +120,15 @@ def test_which_attack_felled_it():
     assert set(v.attack) <= {"", "apgd-ce", "apgd-t", "fab-t", "square"}
 
 
+def test_an_attack_of_the_user_s_own_is_named():
+    @dataclass(frozen=True)
+    class Mine(PGD):
+        label: ClassVar[str] = ""
+
+    v = attack(trained("cnn"), *images(8, 7), Mine(steps=5), eps=2 * radius("cnn", "linf"))
+    assert "mine" in v.attack and set(v.attack) <= {"mine", ""}
+
+
 def test_images_need_not_be_kept():
     model, eps = trained("cnn"), radius("cnn", "linf")
     x, y = images(30, 8)
@@ -128,8 +142,10 @@ def test_no_images_and_no_standing_images():
     x, y = images(5, 9)
     v = attack(model, x[:0], y[:0], "autoattack", eps=0.1)
     assert len(v.robust) == 0 and v.x_adv.shape == (0, 3, 16, 16)
-    v = attack(model, x, (model(x).argmax(1) + 1) % 10, "autoattack", eps=0.1)
-    assert not v.robust.any() and (v.step == 0).all() and v.passes.backward == 0
+    for name in registry.names("attacks"):
+        extra = {"source": model} if name == "transfer" else {}
+        v = attack(model, x, (model(x).argmax(1) + 1) % 10, name, eps=0.1, **extra)
+        assert not v.robust.any() and (v.step == 0).all() and v.passes.backward == 0
 
 
 class Noisy(nn.Module):

@@ -69,6 +69,18 @@ def test_nothing_is_left_behind(name, extra, grad_mode):
     assert torch.equal(x, before_x) and not x.requires_grad
 
 
+@pytest.mark.parametrize("name, extra", [("apgd-ce", {"steps": 4}), ("autoattack", {"steps": 3, "queries": 4})])
+def test_inference_mode_of_the_caller_is_left_and_restored(name, extra):
+    model = fresh()
+    x, y = images(6, 7)
+    outside = attack(model, x, y, name, eps=0.05, **extra)
+    with torch.inference_mode():
+        inside = attack(model, x * 1.0, y + 0, name, eps=0.05, **extra)  # images made in there
+        assert torch.is_inference_mode_enabled() and not torch.is_grad_enabled()
+    assert torch.equal(inside.x_adv, outside.x_adv) and torch.equal(inside.robust, outside.robust)
+    assert not inside.x_adv.is_inference()
+
+
 class Bomb(nn.Module):
     """Raises at the third forward."""
 

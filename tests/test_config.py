@@ -38,6 +38,8 @@ MISTAKES = {
     "unknown method setting": (put({"beta": 1})("models", 1, "settings"), "unknown setting 'beta'"),
     "setting of wrong type": (put("ten")("protocols", 0, "attacks", 0, "steps"), "steps: 'ten' is not of type int"),
     "unknown recipe key": (put(3)("finetune", "momentom"), r"unknown setting 'momentom'; did you mean 'momentum'"),
+    "no restart": (put(0)("protocols", 0, "attacks", 0, "restarts"), r"attacks\[0\]: restarts is 0; it needs at least"),
+    "no length": (put("eps/zero")("protocols", 0, "attacks", 0, "step_size"), r"step_size: 'eps/zero' is no length"),
     "ε zero": (put([0])("protocols", 0, "eps"), r"ε 0 is outside \(0, 1\]"),
     "ε above one": (put([2])("protocols", 0, "eps"), r"ε 2 is outside"),
     "ε negative": (put("-1/255")("finetune", "eps"), r"finetune\.eps: ε -1/255 is outside"),
@@ -106,3 +108,19 @@ def test_what_anchors_share_is_completed_in_each_place(mini):
     mini["protocols"].append({**mini["protocols"][0], "name": "second"})
     first, second = config.complete(mini)["protocols"]
     assert first["attacks"] == second["attacks"] and first["attacks"] is not second["attacks"]
+
+
+def test_a_length_of_a_step_is_text_or_a_number(mini):
+    mini["protocols"][0]["attacks"] = [
+        {"name": f"pgd-{i}", "attack": "pgd", "step_size": size} for i, size in enumerate((0.01, "1/255", "eps/4", 1))
+    ]
+    found = [attack["settings"]["step_size"] for attack in config.complete(mini)["protocols"][0]["attacks"]]
+    assert found == [0.01, "1/255", "eps/4", 1]
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_balls_of_l2_and_l1_may_be_larger_than_the_box(mini, norm):
+    mini["protocols"][0] |= {"norm": norm, "eps": [12, 0.5]}
+    complete = config.complete(mini)
+    assert [epsilon.eps_text(eps) for eps in complete["protocols"][0]["eps"]] == ["12", "127.5/255"]
+    assert epsilon.eps_of("12", "here", norm) == 12

@@ -124,6 +124,7 @@ def test_memory_layout_does_not_matter():
         ({"step": torch.zeros(3)}, "step has shape"),
         ({"eps": torch.zeros(2, dtype=torch.float64)}, "eps is"),
         ({"mean": torch.zeros(4), "std": torch.ones(3)}, "mean has shape"),
+        ({"mean": torch.zeros(3)}, "mean and std go together"),
         ({"grad": torch.zeros(2, 3, 5, 7, device="meta")}, "grad is on meta"),
     ],
 )
@@ -132,6 +133,23 @@ def test_wrong_arguments_are_named(change, named):
     arguments = {"x": x, "x0": x0, "grad": grad, "step": 0.01, "eps": 0.02, "mean": None, "std": None} | change
     with pytest.raises(KernelError, match=named):
         zsr_kernels.linf_step(**arguments)
+
+
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda x: zsr_kernels.normalize(x, MEAN, None), "normalize: mean and std go together"),
+        (lambda x: zsr_kernels.normalize(x, MEAN, STD[:2]), "normalize: std has shape"),
+        (lambda x: zsr_kernels.normalize(x.double(), MEAN, STD), "normalize: x must be float32 or uint8"),
+        (lambda x: zsr_kernels.start(x.double(), torch.arange(2), 0, 0, 0.1), "start: x0 must be float32 or uint8"),
+        (lambda x: zsr_kernels.start(x, torch.arange(2), 0, 0, torch.ones(3)), "start: eps has shape"),
+        (lambda x: zsr_kernels.start(x, torch.arange(3), 0, 0, 0.1), "start: keys must be int64"),
+        (lambda x: zsr_kernels.start(x[0, 0, 0], torch.arange(7), 0, 0, 0.1), "start: images must be"),
+    ],
+)
+def test_wrong_arguments_of_what_makes_images_are_named(call, named):
+    with pytest.raises(KernelError, match=named):
+        call(batch()[0])
 
 
 # -- projections ------------------------------------------------------------------------------------------------------

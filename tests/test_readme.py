@@ -60,3 +60,30 @@ def test_the_method_trains(tmp_path, monkeypatch):
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
 def test_links_lead_somewhere(target):
     assert (ROOT / target).exists()
+
+
+ATTACKS = [
+    block
+    for name in ("README.md", "docs/attacks.md")
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    if "from zsr.attacks import" in block
+]
+
+
+@pytest.mark.parametrize("code", ATTACKS, ids=lambda code: code.splitlines()[0].rpartition(" ")[2])
+def test_the_attacks_run_as_they_are_shown(code):
+    """On a model of somebody else: what the text leaves open is here."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 10))
+    x = torch.rand(6, 3, 4, 4)
+    scope = {
+        "net": net, "model": net, "visual": net, "head": torch.nn.Linear(10, 10), "x": x, "y": net(x).argmax(1), "F": F,
+        "mean": torch.full((3,), 0.5), "std": torch.full((3,), 0.2), "index": torch.arange(6), "seed": 0, "step": 3,
+    }  # fmt: skip
+    exec(code, scope)
+    made = scope["out"].x if "out" in scope else scope["x_adv"] if "x_adv" in scope else scope["verdicts"].x_adv
+    assert made.shape == x.shape and 0 < float((made - x).abs().amax()) <= 8 / 255 + 1e-6
+
+
+def test_all_shown_attacks_are_tried():
+    assert len(ATTACKS) == 4

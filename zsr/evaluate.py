@@ -72,16 +72,19 @@ def evaluate(
     spec: dict,
     eps: float,
     skip: np.ndarray | None = None,
+    source: nn.Module | None = None,
 ) -> Cell:
     """Attack the images that the spec names; `images` [N, 3, H, W] uint8 may be memory-mapped.
 
     `skip`: places that are left out, since an earlier cell has their verdicts. An image's randomness is keyed by its
-    place, so the others meet what they would have met in their company.
+    place, so the others meet what they would have met in their company. `source`: the network on which `transfer` makes
+    its examples, with the same normalisation.
     """
     index = places(len(labels), spec)
     if skip is not None:
         index = np.setdiff1d(index, skip, assume_unique=True)
     model = Normalized(net, mean, std).to(spec["device"]).eval()
+    made_on = {} if source is None else {"source": Normalized(source, mean, std).to(spec["device"]).eval()}
     verdicts = attack(
         model,
         torch.from_numpy(np.ascontiguousarray(images[index])),  # uint8 on the CPU: slots move over as they fill
@@ -99,6 +102,7 @@ def evaluate(
         shapes="fixed" if "shard" in spec else "auto",  # a verdict must not depend on how many shards there are
         device=spec["device"],
         **spec["settings"],
+        **made_on,
     )
     return Cell(index, labels[index], verdicts)
 

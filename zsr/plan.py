@@ -187,6 +187,13 @@ class Plan(Graph):
         spec |= {"images": protocols.images(self.config, protocol, dataset), "verdict": attack["verdict"]}
         spec |= {"attack": attack["attack"], "settings": attack["settings"], "eps": text, "method": entry["loads"]}
         spec |= {"seed": self.config["seed"], "kernels": self.config["kernels"], **self._machine()}
+        roots = [_component("attacks", attack["attack"]), _component("methods", entry["loads"])]
+        if attack["source"]:  # the examples are made on another model
+            source = self.models[attack["source"]]
+            at = lineage.seed_of(source, seed)
+            needs["source"] = self.model(source["name"], backbone, at)
+            needs["source_head"] = self.texts(source["name"], backbone, at, dataset)
+            roots.append(_component("methods", source["loads"]))
         chain = {}
         for role, (other, at) in protocols.follows(protocol, attack, eps).items():
             needs[role] = self.cell(protocol, entry, backbone, seed, dataset, other, at)
@@ -200,7 +207,6 @@ class Plan(Graph):
             "attack": attack["name"],
             "eps": text.replace("/", "_"),
         }
-        roots = [_component("attacks", attack["attack"]), _component("methods", entry["loads"])]
         roots.append(_kind(self.backbones[backbone]))
         job = self._evaluated(protocols.shards(self.config, protocol, dataset), wildcards, spec, needs, roots)
         self.asked[job.record] = Asked(entry, backbone, seed, dataset)

@@ -12,15 +12,16 @@ from typing import Any
 import yaml
 
 from zsr import registry
+from zsr.counts import check_counts
 from zsr.data import transforms
 from zsr.datasets import need_split
-from zsr.epsilon import eps_of
+from zsr.epsilon import eps_of, length
 from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE
 from zsr.settings import settings_of
 
 FILES = PACKAGE / "protocols"
-OWN = ("name", "attack", "after", "verdict")  # keys of an attack's entry that are not settings of the attack
+OWN = ("name", "attack", "after", "verdict", "source")  # keys of an attack's entry that are no settings of the attack
 SHARD_IMAGES = 5000  # of a job, with `shards: auto`: AutoAttack on a ViT-B/32 takes some hours for so many
 
 
@@ -59,7 +60,8 @@ def complete(config: dict, protocol: dict, where: str) -> None:
     }
     for j, entry in enumerate(protocol["attacks"]):
         protocol["attacks"][j] = _attack(protocol, entry, j, f"{where}.attacks[{j}]")
-    values = [eps_of(value, f"{where}.eps[{j}]") for j, value in enumerate(protocol["eps"])]
+        _check_source(config, protocol["attacks"][j], f"{where}.attacks[{j}]")
+    values = [eps_of(value, f"{where}.eps[{j}]", protocol["norm"]) for j, value in enumerate(protocol["eps"])]
     if len(set(values)) != len(values):
         raise ZsrError(f"{where}.eps: a value stands twice in {protocol['eps']}")
     protocol["eps"] = values
@@ -95,6 +97,9 @@ def _attack(protocol: dict, entry: dict, place: int, where: str) -> dict:
     """One attack with its settings, the verdict that its iterates get, and the attack that it comes after."""
     given = {key: value for key, value in entry.items() if key not in OWN}
     settings = settings_of("attacks", entry["attack"], given, where)
+    check_counts(settings, where)
+    if "step_size" in settings:
+        length(settings["step_size"], 1.0, f"{where}.step_size")
     verdict = entry.get("verdict", protocol["verdict"])
     if verdict == "last" and not registry.describe("attacks", entry["attack"]).constants["last_iterate"]:
         raise ZsrError(f"{where}: '{entry['attack']}' has no last iterate; write verdict: any")
@@ -109,7 +114,33 @@ def _attack(protocol: dict, entry: dict, place: int, where: str) -> dict:
         "settings": settings,
         "verdict": verdict,
         "after": entry.get("after"),
+        "source": entry.get("source"),
     }
+
+
+def _check_source(config: dict, attack: dict, where: str) -> None:
+    """Whether the model that examples are made on is one of the config, on every backbone that is attacked."""
+    kind, name = attack["attack"], attack["source"]
+    needed = "source" in attack["settings"]  # given to `zsr.attacks.attack` as a model, in the config by its name
+    attack["settings"].pop("source", None)
+    if not needed:
+        if name is not None:
+            raise ZsrError(f"{where}: '{kind}' makes its examples on the model under attack; take out `source`")
+        return
+    if name is None:
+        raise ZsrError(f"{where}: '{kind}' makes its examples on a second model; name one of the config as `source`")
+    models = {model["name"]: model for model in config["models"]}
+    if name not in models:
+        raise unknown("model", name, models, f"{where}.source")
+    if not models[name]["zero_shot"]:
+        raise ZsrError(f"{where}.source: '{name}' is not zero-shot: it knows its own classes alone; name another model")
+    for model in models.values():
+        for backbone in model["backbones"]:
+            if backbone not in models[name]["backbones"]:
+                raise ZsrError(
+                    f"{where}.source: '{name}' is not made on backbone '{backbone}', on which '{model['name']}' is "
+                    "attacked; name a model that is made on all of them"
+                )
 
 
 def images(config: dict, protocol: dict, dataset: str) -> int:

@@ -67,7 +67,7 @@ def _cells_of_one_network(plan: Plan, jobs: list[Job]) -> Iterator[tuple]:
             clean[key] = look(pixels(images[rows["index"]]))
         path = check_digest(plan.results / job.outputs["examples"], record["digests"]["examples"])
         examples = read_examples(path, images)
-        eps = float(eps_of(job.spec["eps"], "eps"))
+        eps = float(eps_of(job.spec["eps"], "eps", job.spec["norm"]))
         finding = examine(rows, examples, images, labels, job.spec, eps, look, clean[key])
         counts = {
             "n": len(rows["index"]),

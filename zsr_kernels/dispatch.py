@@ -42,8 +42,22 @@ def check(op: str, x: Tensor, **others: Tensor | float | None) -> None:
     """Shapes, devices and dtypes of an op's arguments; raises with the argument's name."""
     if x.dtype != torch.float32:
         raise KernelError(f"{op}: x must be float32, is {x.dtype}")
+    check_beside(op, x, **others)
+
+
+def check_images(op: str, name: str, x: Tensor, **others: Tensor | float | None) -> None:
+    """The same for an op whose images may be uint8."""
+    if x.dtype not in (torch.float32, torch.uint8):
+        raise KernelError(f"{op}: {name} must be float32 or uint8, is {x.dtype}")
+    check_beside(op, x, **others)
+
+
+def check_beside(op: str, x: Tensor, **others: Tensor | float | None) -> None:
+    """What stands beside the images."""
     if x.ndim < 2:
-        raise KernelError(f"{op}: x must be [B, C, ...], is {tuple(x.shape)}")
+        raise KernelError(f"{op}: images must be [B, C, ...], are {tuple(x.shape)}")
+    if (others.get("mean") is None) != (others.get("std") is None):
+        raise KernelError(f"{op}: mean and std go together, one of them is None")
     for name, value in others.items():
         if not isinstance(value, Tensor):
             continue

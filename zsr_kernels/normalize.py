@@ -9,17 +9,14 @@ import torch
 from torch import Tensor
 
 from zsr_kernels import reference
-from zsr_kernels.dispatch import KernelError, use_triton
+from zsr_kernels.dispatch import check_images, use_triton
 
 
 def normalize(
     x: Tensor, mean: Tensor | None, std: Tensor | None, dtype: torch.dtype = torch.float32, kernels: str = "auto"
 ) -> Tensor:
     """The network's input for images in [0, 1] (or uint8)."""
-    if x.dtype not in (torch.float32, torch.uint8):
-        raise KernelError(f"normalize: x must be float32 or uint8, is {x.dtype}")
-    if mean is not None and (mean.shape != x.shape[1:2] or mean.device != x.device):
-        raise KernelError(f"normalize: mean {tuple(mean.shape)} on {mean.device} does not fit x {tuple(x.shape)}")
+    check_images("normalize", "x", x, mean=mean, std=std)
     if x.requires_grad or not use_triton(x.device, kernels):
         return reference.normalize(x, mean, std, dtype)
     from zsr_kernels.cuda.normalize import launch

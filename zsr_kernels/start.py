@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zsr_kernels import reference
-from zsr_kernels.dispatch import KernelError, use_triton
+from zsr_kernels.dispatch import KernelError, check_images, use_triton
 
 
 def start(
@@ -28,6 +28,7 @@ def start(
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """A random point of ball and box for each image (`keys`: int64 [B]), and the network's input there."""
+    check_images("start", "x0", x0, eps=eps, mean=mean, std=std)
     if keys.dtype != torch.int64 or keys.shape != x0.shape[:1] or keys.device != x0.device:
         raise KernelError(f"start: keys must be int64 [{len(x0)}] on {x0.device}, is {keys.dtype} {tuple(keys.shape)}")
     if norm != "linf" or not use_triton(x0.device, kernels):

@@ -117,12 +117,10 @@ def named(rule, wildcard):
 
 def cells_of(rule):
     """A constraint of `protocol` to the cells that the plan gives to a rule: the dataset decides too."""
+    cells = [job.wildcards for job in PLAN.jobs.values() if job.rule == rule]
     found = {}
-    for job in PLAN.jobs.values():
-        if job.rule == rule:
-            found.setdefault(job.wildcards["protocol"], set()).add(
-                job.wildcards["dataset"]
-            )
+    for cell in cells:
+        found.setdefault(cell["protocol"], set()).add(cell["dataset"])
     return (
         "|".join(
             rf"{re.escape(name)}(?=/[^/]+/(?:{'|'.join(map(re.escape, sorted(sets)))})/)"

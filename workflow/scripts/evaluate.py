@@ -4,30 +4,30 @@ import time
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from zsr import arrays, chain, evaluate
 from zsr.cost import peak_megabytes
 from zsr.epsilon import eps_of
 from zsr.examples import write_examples
 from zsr.job import START, Job, run
+from zsr.models.backbone import Backbone
 from zsr.models.trained import load_trained
 from zsr.rows import write_rows
+from zsr.store import check_digest
 
 
 def work(job: Job) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
-    model_record = job.record("model")
-    weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", "model"))
-    backbone, method = load_trained(weights, job.record("backbone"), changed, model_record)
-    head_record = job.record("head")
-    head = load_file(job.embeddings())["head"]
-    images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), len(head))
-    net = evaluate.network(backbone, method, head)
+    backbone, net = attacked(job, "model", "head")
+    source = attacked(job, "source", "source_head")[1] if "source" in spec["needs"] else None
+    classes = len(job.record("head")["spec"]["classes"])
+    images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), classes)
     started = time.time()
-    eps = float(eps_of(spec["eps"], "eps"))
+    eps = float(eps_of(spec["eps"], "eps", spec["norm"]))
     fallen = chain.fallen(job, evaluate.places(len(labels), spec))
-    cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, eps, fallen["index"])
+    cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, eps, fallen["index"], source)
     columns = chain.merge(evaluate.columns(cell), fallen)
     write_rows(job.outputs["rows"], columns)
     places, examples = evaluate.kept(cell, spec)
@@ -43,13 +43,21 @@ def work(job: Job) -> None:
         "notes": list(cell.verdicts.notes),
         "signs": cell.verdicts.signs,
         "doubted": cell.verdicts.doubted,
-        "weights": model_record["digests"]["weights"],
-        "head": head_record["digests"]["head"],
+        "weights": job.record("model")["digests"]["weights"],
+        "head": job.record("head")["digests"]["head"],
         "start_seconds": round(started - START, 3),
         "attack_seconds": round(seconds, 3),
         "images_per_second": round(len(cell.index) / max(seconds, 1e-9), 2),
         "peak_megabytes": peak_megabytes(spec["device"]),
     }
+
+
+def attacked(job: Job, model: str, texts: str) -> tuple[Backbone, nn.Module]:
+    """The backbone, and the network that is attacked: a model with the class embeddings that it is evaluated with."""
+    weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", model))
+    backbone, method = load_trained(weights, job.record("backbone"), changed, job.record(model))
+    embeddings = check_digest(job.input(texts).with_suffix(".safetensors"), job.record(texts)["digests"]["head"])
+    return backbone, evaluate.network(backbone, method, load_file(embeddings)["head"])
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
     backbone = loaded[0]
     mean, std = torch.tensor(backbone.mean), torch.tensor(backbone.std)
     net = loading.zero_shot(plan, cell, loaded)
-    looks = gallery.look(net, mean, std, x, x_adv, float(eps_of(cell.spec["eps"], "eps")))
+    looks = gallery.look(net, mean, std, x, x_adv, float(eps_of(cell.spec["eps"], "eps", cell.spec["norm"])))
     found = []
     for index, seen in zip(chosen, looks, strict=True):
         row, felled = rows[index], index in kept

@@ -8,9 +8,14 @@ Attacks are found by name (`zsr.registry`); this package imports none of them, s
 the attack that made it and on no other's. `AutoAttack` is the drop-in class for users of the authors' package.
 """
 
+from typing import TYPE_CHECKING
+
 from zsr.attacks.entry import Verdicts, attack
 from zsr.attacks.inner import Perturbed, perturb
 from zsr.attacks.victim import Normalized, Passes
+
+if TYPE_CHECKING:
+    from zsr.attacks.dropin import AutoAttack
 
 __all__ = ["AutoAttack", "Normalized", "Passes", "Perturbed", "Verdicts", "attack", "perturb"]
 

@@ -9,7 +9,7 @@ their "custom" silently means five restarts.
 import importlib
 import sys
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,9 +18,11 @@ from zsr.attacks.base import Attack
 from zsr.attacks.engine import Engine
 from zsr.attacks.ledger import Ledger
 from zsr.attacks.victim import Passes, Victim
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, unknown
 
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+VERSIONS = ("standard", "plus", "rand")
+PARTS = ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t")
 MIN_CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
 
 
@@ -30,8 +32,19 @@ class AutoAttackReference(Attack):
 
     label: ClassVar[str] = "AutoAttack (authors)"
 
-    version: str = "standard"
+    version: Literal["standard", "plus", "rand"] = "standard"
     only: str = ""
+
+    def __post_init__(self) -> None:
+        if self.version not in VERSIONS:
+            raise unknown("version", self.version, VERSIONS, "attack 'autoattack-reference'")
+        for part in self.chosen():
+            if part not in PARTS:
+                raise unknown("attack", part, PARTS, "attack 'autoattack-reference': only")
+
+    def chosen(self) -> list[str]:
+        """The names in `only`."""
+        return [part for part in self.only.replace(" ", "").split(",") if part]
 
     def run(self, engine: Engine, ledger: Ledger, name: str) -> list[str]:
         package = installed()
@@ -45,8 +58,8 @@ class AutoAttackReference(Attack):
             model, norm=norm, eps=engine.threat.eps, seed=engine.seed, version=self.version, device=device
         )
         theirs.verbose = False
-        if self.only:
-            theirs.attacks_to_run = self.only.replace(" ", "").split(",")
+        if self.chosen():
+            theirs.attacks_to_run = self.chosen()
         notes = _fit(theirs, classes, name)
         x, y = engine.pixels(ledger.x[standing]), ledger.y[standing].to(device)
         x_adv = _quietly(theirs, x, y, engine.batch_size)

@@ -4,13 +4,14 @@ An attack is one file with one dataclass derived from `Attack`; its fields, all 
 (the plan reads them without importing torch). It answers one question: which rounds of the engine does it consist of?
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from zsr.attacks.engine import Engine
 from zsr.attacks.ledger import Ledger
 from zsr.attacks.schedule import Round
 from zsr.attacks.threat import Threat
+from zsr.counts import check_counts
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Attack:
     label: ClassVar[str] = ""
     min_classes: ClassVar[int] = 2  # an objective that is undefined below this number of classes
     last_iterate: ClassVar[bool] = False  # whether the verdict 'last' exists for this attack
+
+    def __post_init__(self) -> None:
+        check_counts({f.name: getattr(self, f.name) for f in fields(self)}, f"attack '{self.label}'")
 
     def rounds(self, threat: Threat, classes: int, name: str) -> list[Round]:
         """The rounds, in order; `classes` is the number of logits."""

@@ -8,6 +8,7 @@ Same calls, same attributes to tune (`attacks_to_run`, `apgd.n_restarts`, `fab.n
 restart, as in the other versions, not five; the global generators are left alone. `verdicts` has the last run's detail.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,9 @@ from zsr.attacks.entry import Verdicts, attack
 from zsr.attacks.fab import FAB
 from zsr.attacks.fab_t import FABT
 from zsr.attacks.square import Square
+from zsr.attacks.victim import Victim
 from zsr.errors import ZsrError, unknown
+from zsr_kernels import reference
 
 VERSIONS = {
     "standard": ["apgd-ce", "apgd-t", "fab-t", "square"],
@@ -50,7 +53,7 @@ class AutoAttack:
 
     def __init__(
         self,
-        model,
+        model: Callable[[Tensor], Tensor],
         norm: str = "Linf",
         eps: float = 0.3,
         seed: int | None = None,
@@ -102,7 +105,7 @@ class AutoAttack:
         )  # fmt: skip
         self._report(names, y)
         still = v.robust.view(-1, *[1] * (x.ndim - 1))
-        return torch.where(still, x, v.x_adv)  # as the authors do: a standing image is returned clean
+        return torch.where(still, reference.pixels(x), v.x_adv)  # as the authors do: a standing image returns clean
 
     def run_standard_evaluation(
         self,
@@ -134,9 +137,13 @@ class AutoAttack:
 
     def clean_accuracy(self, x_orig: Tensor, y_orig: Tensor, bs: int = 250) -> float:
         """Share of correct predictions."""
-        with torch.no_grad():
-            parts = zip(x_orig.split(bs), y_orig.split(bs), strict=True)
-            right = sum(int((self.model(x).argmax(1) == y).sum()) for x, y in parts)
+        device = torch.device(self.device) if self.device is not None else None
+        victim = Victim(self.model, device=device, otherwise=x_orig.device)
+        right = 0
+        with victim.frozen():
+            for x, y in zip(x_orig.split(bs), y_orig.split(bs), strict=True) if len(y_orig) else ():
+                labels = y.to(victim.device)
+                right += int((victim.judge(reference.pixels(x.to(victim.device)), labels)[0] == labels).sum())
         return right / max(len(y_orig), 1)
 
     def _report(self, names: list[str], y: Tensor) -> None:

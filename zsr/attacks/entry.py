@@ -1,6 +1,7 @@
 """`attack(model, x, y, name, ...)`: the public face. Checks what it is given, runs, returns `Verdicts`."""
 
 import hashlib
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
@@ -59,24 +60,34 @@ def attack(
 ) -> Verdicts:
     """Attack `model` (images in [0, 1] -> logits) on images `x` `[N, C, H, W]` (float32, or uint8) with labels `y`.
 
+    model      attacked in eval mode, with frozen parameters, and left as it was; a callable that is no `nn.Module` is
+               called as it is: put the network inside it into eval mode yourself
     name       an attack of this package, `zsr.registry.names("attacks")`, whose settings are keyword arguments; or an
                instance of one, settings included
+    norm, eps  'linf', 'l2' or 'l1', and the radius in units of [0, 1]: 8/255, not 8
+    seed       of all randomness; the same seed gives the same bits
+    batch_size images in flight; if memory runs out, fewer pass at once and the verdicts stay
     index      int64 [N]: keys the randomness of each image; by default a hash of its content
     verdict    'any': an iterate that fools counts; 'last': only the last one, as many papers report
     kernels    'auto' (Triton on CUDA, PyTorch on a CPU), or 'reference'
     precision  of the attack's passes: 'fp32', 'tf32', 'fp16'; verdicts are float32 always
-    shapes     'exact', 'bucket', 'fixed', 'auto': how the batch shrinks when images run out (see `zsr.attacks.engine`)
+    shapes     'exact', 'bucket', 'fixed', 'auto': how the batch shrinks when images run out (see `zsr.attacks.ledger`)
+    keep_images  False: no `x_adv`, which saves N images of memory
+    device     where slots of the batch go; by default where the model is (a plain callable: where `x` is)
     """
     if isinstance(name, Attack):
         if settings:
             raise ZsrError(
                 f"attack: {type(name).__name__} has its settings already; {', '.join(settings)} cannot be given"
             )
-        component, name = name, type(name).label.lower()
+        component, name = name, (type(name).label or type(name).__name__).lower()
     else:
         component = build(name, settings)
     if verdict == "last" and not component.last_iterate:
         raise ZsrError(f"attack '{name}' keeps the best iterate by definition; verdict='last' exists for pgd, cw, tpgd")
+    _check_numbers(eps, seed, batch_size)
+    if not callable(model):
+        raise ZsrError(f"attack: the model must be callable, images -> logits; it is {type(model).__name__}")
     x, y, keys = _inputs(x, y, index)
     victim = Victim(model, precision, torch.device(device) if device is not None else None, otherwise=x.device)
     try:
@@ -85,7 +96,8 @@ def attack(
         raise ZsrError(f"attack: {error}") from error
     threat = Threat(norm, float(eps), victim.inlet, kernels)
     devices = [victim.device] if victim.device.type == "cuda" else []
-    with victim.frozen(), torch.random.fork_rng(devices):
+    # under the caller's inference_mode no gradient would exist; leaving it switches gradients on
+    with torch.inference_mode(False), torch.no_grad(), victim.frozen(), torch.random.fork_rng(devices):
         torch.manual_seed(seed)  # for models that draw random numbers; the attacks' own are keyed per image
         engine = Engine(victim, threat, seed=seed, batch_size=batch_size, verdict=verdict, shapes=shapes)
         ledger = engine.open(x, y, keys, keep_images)
@@ -111,6 +123,16 @@ def build(name: str, settings: dict) -> Attack:
     return cls(**settings)
 
 
+def _check_numbers(eps: float, seed: int, batch_size: int) -> None:
+    for what, value in (("seed", seed), ("batch_size", batch_size)):
+        if not isinstance(value, numbers.Integral):
+            raise ZsrError(f"attack: {what}={value!r} must be a whole number")
+    try:
+        float(eps)
+    except (TypeError, ValueError):
+        raise ZsrError(f"attack: eps={eps!r} must be a number, a radius in units of [0, 1] such as 8/255") from None
+
+
 def _check_constant(x: Tensor, logits: Tensor) -> None:
     """Every image the same logits: a model that looks at nothing stands against everything."""
     if len(x) > 1 and bool((logits == logits[0]).all()) and not bool((x == x[0]).all()):
@@ -126,14 +148,14 @@ def _inputs(x: Tensor, y: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor,
             "undo the normalisation, and say it by Normalized(net, mean, std)"
         )
     y = torch.as_tensor(y, device=x.device)
-    if y.shape != x.shape[:1] or y.is_floating_point():
+    if y.shape != x.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
         raise ZsrError(f"attack: y must be integer labels [{len(x)}], is {y.dtype} {tuple(y.shape)}")
     if len(y) and int(y.min()) < 0:
         raise ZsrError(f"attack: labels must be >= 0, found {int(y.min())}")
-    keys = content_keys(x) if index is None else torch.as_tensor(index, device=x.device).to(torch.int64)
-    if keys.shape != x.shape[:1]:
-        raise ZsrError(f"attack: index must have one key per image [{len(x)}], is {tuple(keys.shape)}")
-    return x.detach(), y.to(torch.int64), keys
+    keys = content_keys(x) if index is None else torch.as_tensor(index, device=x.device)
+    if keys.shape != x.shape[:1] or keys.is_floating_point():
+        raise ZsrError(f"attack: index must have one key per image [{len(x)}], is {keys.dtype} {tuple(keys.shape)}")
+    return x.detach(), y.to(torch.int64), keys.to(torch.int64)
 
 
 def content_keys(x: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from zsr.attacks.base import Attack
 from zsr.attacks.objectives import CrossEntropy, Objective
 from zsr.attacks.schedule import Round, Schedule, Seen, State
-from zsr.attacks.threat import Threat, length
+from zsr.attacks.threat import Threat
+from zsr.epsilon import length
 from zsr_kernels import reference
 
 
@@ -52,7 +53,7 @@ class PGD(Attack):
     last_iterate: ClassVar[bool] = True
 
     steps: int = 10
-    step_size: str = "eps/4"
+    step_size: str | float = "eps/4"
     momentum: float = 0.0
     restarts: int = 1
     random_start: bool = True

@@ -15,7 +15,7 @@ from torch import Tensor
 from zsr.attacks.base import Attack
 from zsr.attacks.objectives import Objective, margins
 from zsr.attacks.schedule import Round, Schedule, Seen, State
-from zsr.attacks.square_patches import PatchSteps, sides
+from zsr.attacks.square_patches import PatchSteps, images, sides
 from zsr.attacks.threat import Threat
 from zsr_kernels import draws, reference
 
@@ -37,7 +37,7 @@ class SquareSteps(Schedule):
     needs_gradient: bool = False
 
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
-        x0 = reference.pixels(state["x0"])
+        x0 = images(state["x0"])
         b, c, _, w = x0.shape
         first, second = draws.stream_keys(state["key"], seed, stream)
         stripes = draws.draw(first, second, torch.arange(c * w, dtype=torch.int32, device=x0.device))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zsr.attacks.schedule import Schedule, Seen, State
 from zsr.attacks.threat import Threat
+from zsr.errors import ZsrError
 from zsr_kernels import draws, reference
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # the covered share halves after these queries of 10000
@@ -33,6 +34,13 @@ def sides(queries: int, p_init: float, h: int, w: int, smallest: int = 1, odd: b
         side = max(round(math.sqrt(share(query, p_init) * h * w)), smallest)
         found.append(min(side // 2 * 2 + 1 if odd else side, h, w))
     return tuple(found)
+
+
+def images(x0: Tensor) -> Tensor:
+    """x0 as float32 [B, C, H, W]: patches have sides."""
+    if x0.ndim != 4:
+        raise ZsrError(f"attack 'square': it paints patches on images [N, C, H, W], x is {['N', *x0.shape[1:]]}")
+    return reference.pixels(x0)
 
 
 def window(start: Tensor, size: Tensor, length: int) -> Tensor:
@@ -73,7 +81,7 @@ class PatchSteps(Schedule):
     needs_gradient: bool = False
 
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
-        x0 = reference.pixels(state["x0"])
+        x0 = images(state["x0"])
         b, c, h, w = x0.shape
         first, second = draws.stream_keys(state["key"], seed, stream)
         tile = max(min(h, w) // 5, 1)

@@ -46,7 +46,7 @@ class Threat:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise unknown("norm", self.norm, NORMS, "attack")
-        if not self.eps >= 0:
+        if not 0 <= self.eps < float("inf"):
             raise ZsrError(f"attack: eps={self.eps} must be a number >= 0 (a radius in pixel units, images in [0, 1])")
 
     def start(self, x0: Tensor, keys: Tensor, seed: int, stream: int) -> tuple[Tensor, Tensor]:
@@ -97,17 +97,3 @@ class Threat:
         slack = TOLERANCE * max(1.0, self.eps)
         distance = self.distance(x.double(), reference.pixels(x0).double())  # a float32 sum of 1e5 terms errs by more
         return (distance <= self.eps + slack) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
-
-
-def length(text: float | str, eps: float, where: str = "step_size") -> float:
-    """A length as the config writes it: 0.01, '1/255', 'eps', 'eps/4', '2*eps'."""
-    if isinstance(text, int | float):
-        return float(text)
-    try:
-        top, _, bottom = text.replace(" ", "").partition("/")
-        value = 1.0 / float(bottom) if bottom else 1.0
-        for factor in top.split("*"):
-            value *= eps if factor == "eps" else float(factor)
-        return value
-    except (ValueError, ZeroDivisionError):
-        raise ZsrError(f"{where}: '{text}' is no length; write a number, '1/255', 'eps/4' or '2*eps'") from None

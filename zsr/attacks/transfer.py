@@ -49,6 +49,6 @@ class Transfer(PGD):
 
     def _judge(self, engine: Engine, ledger: Ledger, made: Ledger, name: str) -> None:
         standing = torch.nonzero(ledger.robust).flatten()
-        for part in standing.split(engine.batch_size):
+        for part in standing.split(engine.batch_size) if len(standing) else ():  # nothing splits into one empty part
             examples = made.x_adv[part].to(engine.victim.device)
             engine.score(ledger, name, part.tolist(), examples, [self.steps + 1] * len(part), final=True)

@@ -27,8 +27,8 @@ class Normalized(nn.Module):
     def __init__(self, net: nn.Module, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor):
         super().__init__()
         self.net = net
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).flatten())
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).flatten())
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).flatten().contiguous())
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).flatten().contiguous())
         if self.mean.shape != self.std.shape or not bool((self.std > 0).all()):
             raise ZsrError("Normalized: mean and std need one value per channel each, std > 0")
 

@@ -18,7 +18,7 @@ from zsr.report.measured import Measured
 from zsr.report.statistics import mcnemar, wilson
 
 COLUMNS = ["severity", "kind", "protocol", "backbone", "model", "dataset", "attack", "eps", "message"]
-BLACK_BOX = ("square",)
+BLACK_BOX = ("square", "transfer")  # they look at no gradient of the model under attack
 MASKED = 0.05  # PGD this far above AutoAttack: gradients are likely masked
 FLIPS = 0.005  # verdicts that batch shapes may move
 TAIL = 0.01  # share of images that fall in the last tenth of the steps of an attack that has not converged

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zsr_kernels.cuda.common import BLOCK, clip_ball, grid, load_pixels, normalized, on, per_row, sign, sizes
+from zsr_kernels.cuda.common import BLOCK, channels, clip_ball, grid, load_pixels, normalized, on, per_row, sign, sizes
 
 
 @triton.jit
@@ -62,11 +62,11 @@ def launch(
     images, n, per_channel = sizes(x)
     eps, eps_stride = per_row(eps, x)
     step, weight = (t.expand(images).contiguous() for t in (step, weight))
-    fused = mean is not None
+    mean, std, fused = channels(mean, std, x)
     flags = restore.to(torch.uint8) if restore is not None else x
     with on(x):
         kernel[grid(images, n, block)](
-            x, x_prev, x_best, x0, grad, grad_best, flags, step, weight, eps, mean if fused else x, std if fused else x,
+            x, x_prev, x_best, x0, grad, grad_best, flags, step, weight, eps, mean, std,
             out, start, net, n, per_channel, eps_stride, restore is not None, x0.dtype == torch.uint8, fused, block,
         )  # fmt: skip
     return out, start, net

@@ -62,6 +62,11 @@ def per_row(value: float | Tensor, x: Tensor) -> tuple[Tensor, int]:
     return value.contiguous().view(-1), int(value.numel() > 1)
 
 
+def channels(mean: Tensor | None, std: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Mean and std as kernels read them, one after the other (a view may have gaps); x in their place is not read."""
+    return (x, x, False) if mean is None else (mean.contiguous(), std.contiguous(), True)
+
+
 def sizes(x: Tensor) -> tuple[int, int, int]:
     """Images, elements per image, elements per channel."""
     n = x.numel() // x.shape[0]

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zsr_kernels.cuda.common import BLOCK, clip_box, grid, load_pixels, normalized, on, per_row, sizes
+from zsr_kernels.cuda.common import BLOCK, channels, clip_box, grid, load_pixels, normalized, on, per_row, sizes
 
 
 @triton.jit
@@ -84,8 +84,8 @@ def launch(
     where = grid(images, n, block)
     step, step_stride = per_row(step, x)
     eps, _ = per_row(eps, x)
-    uint8, fused = x0.dtype == torch.uint8, mean is not None
-    mean, std = (mean, std) if fused else (x, x)
+    mean, std, fused = channels(mean, std, x)
+    uint8 = x0.dtype == torch.uint8
     partial = torch.empty(where, dtype=torch.float32, device=x.device)
     with on(x):
         gradient_norm[where](grad, std, partial, n, per_channel, fused, block)

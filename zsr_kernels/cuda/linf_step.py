@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zsr_kernels.cuda.common import BLOCK, clip_ball, grid, load_pixels, normalized, on, per_row, sign, sizes
+from zsr_kernels.cuda.common import BLOCK, channels, clip_ball, grid, load_pixels, normalized, on, per_row, sign, sizes
 
 
 @triton.jit
@@ -46,10 +46,10 @@ def launch(
     images, n, per_channel = sizes(x)
     step, step_stride = per_row(step, x)
     eps, eps_stride = per_row(eps, x)
-    fused = mean is not None
+    mean, std, fused = channels(mean, std, x)
     with on(x):
         kernel[grid(images, n, block)](
-            x, x0, grad, step, eps, mean if fused else x, std if fused else x, out, net, n, per_channel,
+            x, x0, grad, step, eps, mean, std, out, net, n, per_channel,
             step_stride, eps_stride, x0.dtype == torch.uint8, fused, block,
         )  # fmt: skip
     return out, net

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zsr_kernels.cuda.common import BLOCK, grid, load_pixels, normalized, on, sizes
+from zsr_kernels.cuda.common import BLOCK, channels, grid, load_pixels, normalized, on, sizes
 
 
 @triton.jit
@@ -24,9 +24,7 @@ def launch(x: Tensor, mean: Tensor | None, std: Tensor | None, dtype: torch.dtyp
     if x.numel() == 0:
         return net
     images, n, per_channel = sizes(x)
-    fused = mean is not None
+    mean, std, fused = channels(mean, std, net)
     with on(x):
-        kernel[grid(images, n, block)](
-            x, mean if fused else net, std if fused else net, net, n, per_channel, x.dtype == torch.uint8, fused, block
-        )
+        kernel[grid(images, n, block)](x, mean, std, net, n, per_channel, x.dtype == torch.uint8, fused, block)
     return net

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from zsr_kernels import draws
-from zsr_kernels.cuda.common import BLOCK, clip_ball, grid, load_pixels, normalized, on, per_row, sizes
+from zsr_kernels.cuda.common import BLOCK, channels, clip_ball, grid, load_pixels, normalized, on, per_row, sizes
 
 
 @triton.jit
@@ -58,10 +58,10 @@ def launch(
     images, n, per_channel = sizes(x0)
     first, second = draws.stream_keys(keys, seed, stream)
     eps, eps_stride = per_row(eps, x0)
-    fused = mean is not None
+    mean, std, fused = channels(mean, std, out)
     with on(x0):
         kernel[grid(images, n, block)](
-            x0, first, second, eps, mean if fused else out, std if fused else out, out, net, n, per_channel,
+            x0, first, second, eps, mean, std, out, net, n, per_channel,
             eps_stride, x0.dtype == torch.uint8, fused, block,
         )  # fmt: skip
     return out, net
