@@ -2,12 +2,13 @@
 
     L = L_contrastive + weight · [mean_i (1 - cos(f_i, F_i)) + mean_j (1 - cos(t_j, T_j))]
 
-f and t are the student's features, F and T the teacher's of the same image and the same text; contrastive is the loss of
-zsr/pretrain.py. This is the feature mimicry of CLIP-KD (Yang et al., CVPR 2024, arXiv 2307.12732): the squared distance
-of unit vectors is 2 - 2 cos. A target of its own says more of an image than a caption that hundreds share. Texts beyond
-the source have no image here: they stand in the second mean alone.
+f and t are the student's features, F and T the teacher's of the same image and the same text; contrastive is the loss
+of zsr/pretrain.py. This is the feature mimicry of CLIP-KD (Yang et al., CVPR 2024, arXiv 2307.12732): the squared
+distance of unit vectors is 2 - 2 cos. A target of its own says more of an image than a caption that hundreds share.
+Texts beyond the source have no image here: they stand in the second mean alone.
 
-The teacher is asked once, before the first step: N·D floats, 31 MB for 20,000 images of 384.
+The teacher is asked once, before the first step: N·D floats, 31 MB for 20,000 images of 384. A training that goes on
+asks it again: the checkpoint holds the student alone.
 """
 
 from collections.abc import Callable
@@ -42,11 +43,6 @@ class Taught:
     texts: dict[str, int]  # text -> its row of `vectors`
     vectors: Tensor  # [K, D]
 
-    @property
-    def width(self) -> int:
-        """D."""
-        return self.images.shape[1]
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -60,6 +56,16 @@ class Batch:
     captions: int  # U
 
 
+def check_student(teacher: Backbone, student: Backbone, texts: list[str]) -> None:
+    """Refuse a student that cannot follow, before the teacher is asked: another width, words that it does not read."""
+    if teacher.embed_dim != student.embed_dim:
+        raise ZsrError(
+            f"teacher: its features have {teacher.embed_dim} dimensions, the student's {student.embed_dim}; take an "
+            "`arch` with that embed_dim, or another teacher"
+        )
+    student.tokens(texts)
+
+
 def ask(
     teacher: Backbone, images: np.ndarray, texts: list[str], device: str, told: Callable[[], None] = lambda: None
 ) -> Taught:
@@ -68,12 +74,12 @@ def ask(
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (teacher.mean, teacher.std))
     features, vectors = [], []
     with torch.no_grad():
+        for at in range(0, len(texts), CHUNK):  # first: a text that it cannot take is found at once
+            vectors.append(F.normalize(teacher.encode_text(texts[at : at + CHUNK]).float(), dim=1).cpu())
         for at in range(0, len(images), CHUNK):
-            part = torch.from_numpy(np.ascontiguousarray(images[at : at + CHUNK])).to(device).float().div_(255)
+            part = torch.from_numpy(np.array(images[at : at + CHUNK])).to(device).float().div_(255)
             features.append(F.normalize(clip.encode_image((part - mean) / std).float(), dim=1).cpu())
             told()
-        for at in range(0, len(texts), CHUNK):
-            vectors.append(F.normalize(teacher.encode_text(texts[at : at + CHUNK]).float(), dim=1).cpu())
     found = Taught(torch.cat(features), {text: i for i, text in enumerate(texts)}, torch.cat(vectors))
     for what, rows in (("image", found.images), ("text", found.vectors)):
         bad = (~torch.isfinite(rows).all(1)).nonzero()
@@ -94,11 +100,6 @@ class Distilling(Pretraining):
         self, backbone: Backbone, images: np.ndarray, captions: list[str], taught: Taught, beyond: list[str],
         recipe: DistilRecipe, seed: int = 0, device: str = "cpu",
     ) -> None:  # fmt: skip
-        if taught.width != backbone.embed_dim:
-            raise ZsrError(
-                f"pretraining: the teacher's features have {taught.width} dimensions, the student's {backbone.embed_dim}; "
-                "take an `arch` with that embed_dim, or another teacher"
-            )
         if len(taught.images) != len(images):
             raise ZsrError(f"pretraining: {len(images)} images and {len(taught.images)} features of the teacher")
         super().__init__(backbone, images, captions, recipe, seed, device)

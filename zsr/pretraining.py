@@ -1,4 +1,4 @@
-"""Pretraining as the config means it: a dataset, a recipe, and where it is wanted a teacher with texts beyond the dataset.
+"""Pretraining as the config means it: a dataset, a recipe, and perhaps a teacher with texts beyond the dataset.
 
 A teacher is another backbone of the config, made in any way. Nothing here imports torch: how wide a dual encoder or a
 hub model is, only the job learns.

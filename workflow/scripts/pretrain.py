@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from zsr.captions import of_class, read_pairs
 from zsr.checkpoint import Checkpoint
 from zsr.cost import peak_megabytes
-from zsr.distil import CHUNK, DistilRecipe, Distilling, all_texts, ask
+from zsr.distil import CHUNK, Distilling, DistilRecipe, all_texts, ask, check_student
 from zsr.job import Job, run
 from zsr.models.backbone import Backbone, build, load_backbone, save_tensors
 from zsr.pretrain import Pretraining, PretrainRecipe
@@ -48,9 +48,10 @@ def distilling(job: Job, backbone: Backbone, images: np.ndarray, captions: list[
         text for named in spec["texts"] for name in named["classes"] for text in of_class(name, named["templates"])
     ]
     texts = all_texts(captions, beyond)
+    check_student(teacher, backbone, texts)
     progress = Progress("teacher", -(-len(images) // CHUNK))
     taught = ask(teacher, images, texts, spec["device"], progress.step)
-    job.facts["teacher"] = {"weights": record["digests"]["weights"], "images": len(images), "texts": len(texts)}
+    job.facts |= {"teacher": record["digests"]["weights"], "taught": {"images": len(images), "texts": len(texts)}}
     recipe = DistilRecipe(**spec["recipe"])
     return Distilling(backbone, images, captions, taught, beyond, recipe, spec["seed"], spec["device"])
 
