@@ -29,6 +29,7 @@ DRAWN = {**SWEEPS, "config/methods.yaml": 1581}
 REAL = {
     "config/real.yaml": 555,
     "config/real-full.yaml": 6291,
+    "config/real-vit.yaml": 259,
 }
 
 COST = re.compile(r"(\d+) h fine-tuning, (\d+) h evaluation, (\d+) GB of images, (\d+) GB of weights, (\d+) jobs")
@@ -98,10 +99,10 @@ def test_the_plan_has_so_many_jobs(path):
     assert len(Plan(load(path)).jobs) == (DRAWN | REAL)[path]
 
 
-def test_real_photographs_are_planned_where_the_variables_say(project, tmp_path):
+@pytest.mark.parametrize("path", ["config/real.yaml", "config/real-vit.yaml"])
+def test_real_photographs_are_planned_where_the_variables_say(project, tmp_path, path):
     """Without them one line says what is lacking; the files of the backbone must be there, images need not."""
     (project.folder / "config").mkdir()
-    path = "config/real.yaml"
     project.path(path).write_text((ROOT / path).read_text())
     lacking = {"ZSR_REAL_DATA": "", "ZSR_REAL_TEXT": ""}
     said = project.snakemake("-n", "--configfile", path, code=1, env=lacking)

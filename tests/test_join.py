@@ -19,6 +19,7 @@ from test_dual import PLANNED, finder
 from test_dual import entry as given_entry
 
 from zsr import duals, join, registry
+from zsr.captions import prompts
 from zsr.data.needs import check_variables
 from zsr.datasets import definition
 from zsr.errors import ZsrError
@@ -62,7 +63,7 @@ def fresh(folder: Path, seed: int = 0) -> Backbone:
 def learned(folder: Path, seed: int = 0, broken: int = 0) -> tuple[Backbone, join.Joining, join.Pairs]:
     images, labels = coloured(200)
     made = fresh(folder, seed)
-    given = join.pairs(made, images, join.prompts(labels, CLASSES, TEMPLATES), "cpu", "bicubic")
+    given = join.pairs(made, images, prompts(labels, CLASSES, TEMPLATES), "cpu", "bicubic")
     training = join.joining(made.clip, given, RECIPE, seed, "cpu")
     if broken:
         for _ in range(broken):

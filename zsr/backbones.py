@@ -10,15 +10,13 @@ from functools import cache
 
 import yaml
 
-from zsr import registry
-from zsr.datasets import need_split
 from zsr.duals import complete_dual
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, unknown
 from zsr.models import catalogue
 from zsr.places import path_of
+from zsr.pretraining import complete_pretraining
 from zsr.registry import PACKAGE
-from zsr.settings import check_settings
 
 ARCHS = PACKAGE / "models" / "archs"
 PUBLISHED = PACKAGE / "models" / "published.yaml"
@@ -52,12 +50,7 @@ def _drawn(config: dict, backbone: dict, where: str) -> None:
     backbone["kind"] = backbone["definition"].get("kind", "words-clip")
     if "pretrain" not in backbone:
         raise ZsrError(f"{where}: the key 'pretrain' is missing; '{backbone['arch']}' has no weights to start from")
-    recipe = dict(backbone["pretrain"])
-    dataset, split = recipe.pop("dataset"), recipe.pop("split")
-    need_split(config, dataset, split, f"{where}.pretrain.split")
-    fields = registry.fields_of(PACKAGE / "pretrain.py", "PretrainRecipe")
-    recipe = check_settings(fields, recipe, f"{where}.pretrain")
-    backbone["pretrain"] = {"dataset": dataset, "split": split, "recipe": recipe}
+    complete_pretraining(config, backbone, where)
 
 
 def _fetched(backbone: dict, where: str) -> None:

@@ -18,6 +18,7 @@ from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, unknown
 from zsr.models.catalogue import needs_tower, needs_words
 from zsr.models.context import check_depth
+from zsr.pretraining import check_teachers
 from zsr.registry import PACKAGE
 from zsr.schema import check_schema
 from zsr.settings import check_settings, settings_of
@@ -45,6 +46,7 @@ def complete(raw: dict) -> dict:
     config["datasets"] = {name: definition(config, name, where) for name, where in datasets_used(config).items()}
     for i, backbone in enumerate(config["backbones"]):
         complete_backbone(config, backbone, f"backbones[{i}] '{backbone['name']}'")
+    check_teachers(config["backbones"])
     _complete_finetune(config)
     for i, model in enumerate(config["models"]):
         _complete_model(config, model, f"models[{i}] '{model['name']}'")

@@ -23,6 +23,8 @@ def datasets_used(config: dict) -> dict[str, str]:
     for i, backbone in enumerate(config["backbones"]):
         if "pretrain" in backbone:
             used.setdefault(backbone["pretrain"]["dataset"], f"backbones[{i}].pretrain.dataset")
+            for j, name in enumerate(backbone["pretrain"].get("texts", [])):
+                used.setdefault(name, f"backbones[{i}].pretrain.texts[{j}]")
         learn = backbone.get("dual", {}).get("projection", {}).get("learn")
         if learn:
             used.setdefault(learn["dataset"], f"backbones[{i}].dual.projection.learn.dataset")
@@ -138,6 +140,17 @@ def need_split(config: dict, dataset: str, split: str, where: str) -> int:
     if split not in splits:
         raise unknown("split", split, splits, f"{where} of '{dataset}'")
     return splits[split]
+
+
+def has_captions(about: dict) -> bool:
+    """Whether a set's reader gives captions."""
+    return bool(about["options"].get("caption") or about["options"].get("captions"))
+
+
+def need_words(about: dict, dataset: str, where: str) -> None:
+    """Pairs of images and texts need captions, or labels whose classes have names."""
+    if not has_captions(about) and not (about["classes"] and about["labelled"]):
+        raise ZsrError(f"{where}: '{dataset}' has neither captions nor labels with class names; nothing to learn from")
 
 
 def source_of(definition: dict, split: str, transform: str, limit: float) -> dict:

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 
 from zsr import registry
-from zsr.datasets import need_split
+from zsr.datasets import need_split, need_words
 from zsr.errors import ZsrError
 from zsr.places import path_of
 from zsr.registry import PACKAGE
@@ -117,9 +117,7 @@ def _learn(config: dict, given: dict, where: str) -> dict:
     count = need_split(config, dataset, split, f"{where}.split")
     recipe = check_settings(registry.fields_of(PACKAGE / "join.py", "JoinRecipe"), recipe, where)
     about = config["datasets"][dataset]
-    captions = about["options"].get("caption") or about["options"].get("captions")
-    if not captions and not (about["classes"] and about["labelled"]):
-        raise ZsrError(f"{where}: '{dataset}' has neither captions nor labels with class names; nothing to learn from")
+    need_words(about, dataset, where)
     if recipe["batch"] > count - count // 10:
         raise ZsrError(f"{where}.batch: {recipe['batch']} is more than nine tenths of the {count} images; make it less")
     return {"dataset": dataset, "split": split, "transform": transform, "recipe": recipe}

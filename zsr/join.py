@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zsr.captions import BETWEEN
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
 from zsr.models.resize import pair, resized
@@ -80,7 +81,7 @@ def pairs(backbone: Backbone, images: np.ndarray, captions: list[str], device: s
     clip = backbone.clip.to(device).eval()
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (backbone.mean, backbone.std))
     size = pair(backbone.image_size)
-    texts = sorted({text for caption in captions for text in caption.split(" | ")})
+    texts = sorted({text for caption in captions for text in caption.split(BETWEEN)})
     features, vectors = [], []
     with torch.no_grad():
         for at in range(0, len(images), CHUNK):
@@ -92,12 +93,6 @@ def pairs(backbone: Backbone, images: np.ndarray, captions: list[str], device: s
     if len(texts) < 2:
         raise ZsrError(f"projection: all images have one text, '{texts[0]}'; there is nothing to tell apart")
     return Pairs(torch.cat(features), texts, torch.cat(vectors), captions)
-
-
-def prompts(labels: np.ndarray, classes: list[str], templates: list[str]) -> list[str]:
-    """Captions of images that have none: their class in every template."""
-    told = [" | ".join(template.replace("{}", name) for template in templates) for name in classes]
-    return [told[label] for label in labels]
 
 
 def held_out(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +119,7 @@ def check(head: Head, given: Pairs, seed: int) -> dict[str, float]:
     """How many held-out images find one of their texts among the first texts of all held-out images, and chance."""
     _, rest = held_out(len(given.captions), seed)
     place = {text: i for i, text in enumerate(given.texts)}
-    first = torch.tensor([place[given.captions[i].partition(" | ")[0]] for i in rest])
+    first = torch.tensor([place[given.captions[i].partition(BETWEEN)[0]] for i in rest])
     candidates = first.unique()
     device = head.logit_scale.device
     with torch.no_grad():

@@ -16,6 +16,7 @@ from zsr.datasets import source_of
 from zsr.epsilon import eps_text
 from zsr.graph import Asked, Graph, Job, once
 from zsr.models.context import check_context
+from zsr.pretraining import words_of
 from zsr.provenance import canonical, short_hash
 
 PLACES = ("results", "report", "data_root", "download", "cells_per_gpu")  # keys that no number depends on
@@ -75,8 +76,12 @@ class Plan(Graph):
             "arch": entry["definition"],
             "recipe": pretrain["recipe"],
             "seed": self.config["seed"],
+            **words_of(self.config, pretrain),
             **self._machine(),
         }
+        if "teacher" in pretrain:
+            needs["teacher"] = self.backbone(pretrain["teacher"])
+            roots.append(_kind(self.backbones[pretrain["teacher"]]))
         return self.add("pretrain", {"backbone": name}, spec, needs, "train", roots)
 
     def _joined(self, name: str, entry: dict, roots: list[str]) -> Job:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zsr.captions import BETWEEN
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
 from zsr.schedule import warm_cosine
@@ -54,7 +55,8 @@ class Pretraining:
         self.model = backbone.clip.to(device).train()
         self.mean = torch.tensor(backbone.mean, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(backbone.std, device=device).view(1, -1, 1, 1)
-        self.tokens, self.choices = caption_table(backbone, captions)
+        self.known, self.choices = caption_table(captions)
+        self.tokens = backbone.tokens(self.known)
         self.optimizer = make_optimizer(self.model, recipe)
 
     def advance(self) -> dict[str, float]:
@@ -63,8 +65,7 @@ class Pretraining:
         rate = recipe.lr * warm_cosine(self.step, recipe.warmup, recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        images, tokens, owner = self.batch(self.step)
-        loss, accuracy = self.loss(images, tokens, owner)
+        loss, seen = self.loss(self.batch(self.step))
         value = loss.item()
         self.check_finite(value, "loss")
         self.optimizer.zero_grad(set_to_none=True)
@@ -74,17 +75,23 @@ class Pretraining:
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(recipe.largest_scale))
-        row = {"step": self.step, "loss": value, "lr": rate, "accuracy": accuracy.item(), "grad_norm": norm.item()}
+        row = {"step": self.step, "loss": value, "lr": rate, "grad_norm": norm.item()}
+        row |= {name: figure.item() for name, figure in seen.items()}
         self.step += 1
         return row
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Images [B, 3, H, W] normalised, different captions [U, T], and the caption of each image [B]."""
+        chosen, different, owner = self.drawn(step)
+        return self.inputs(chosen), self.tokens[different].to(self.device), owner.to(self.device)
+
+    def drawn(self, step: int) -> tuple[np.ndarray, Tensor, Tensor]:
+        """Places of the images [B], of their different captions [U], and which of these each image has [B]."""
         chosen, epoch, place = self.chosen(step)
         draw = np.random.default_rng([self.seed, epoch, place]).integers(self.choices.shape[1], size=len(chosen))
         captions = torch.from_numpy(self.choices[chosen, draw])  # [B]
         different, owner = captions.unique(return_inverse=True)
-        return self.inputs(chosen), self.tokens[different].to(self.device), owner.to(self.device)
+        return chosen, different, owner
 
     def inputs(self, chosen: np.ndarray) -> Tensor:
         """What the image tower reads of some images."""
@@ -106,13 +113,22 @@ class Pretraining:
                 "lower lr, or lengthen warmup"
             )
 
-    def loss(self, images: Tensor, tokens: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The contrastive loss, and what is logged beside it."""
+        images, tokens, owner = batch
+        loss, accuracy = self.contrast(*self.features(images, tokens), owner)
+        return loss, {"accuracy": accuracy}
+
+    def features(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Of images [B, D] and of texts [U, D], of unit length."""
+        features = F.normalize(self.model.encode_image(images), dim=1)
+        return features, F.normalize(self.model.encode_text(tokens), dim=1)
+
+    def contrast(self, features: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """The contrastive loss, and how many images find their caption."""
-        features = F.normalize(self.model.encode_image(images), dim=1)  # [B, D]
-        texts = F.normalize(self.model.encode_text(tokens), dim=1)  # [U, D]
         logits = self.model.logit_scale.exp() * features @ texts.T  # [B, U]
         of_image = F.cross_entropy(logits, owner)
-        belongs = F.one_hot(owner, len(tokens)).float()  # [B, U]
+        belongs = F.one_hot(owner, len(texts)).float()  # [B, U]
         of_text = F.cross_entropy(logits.T, (belongs / belongs.sum(0)).T)
         return (of_image + of_text) / 2, (logits.detach().argmax(1) == owner).float().mean()
 
@@ -136,15 +152,15 @@ class Pretraining:
             yield self.advance()
 
 
-def caption_table(backbone: Backbone, captions: list[str]) -> tuple[Tensor, np.ndarray]:
-    """Different captions as tokens [K, T], and which of them each image has [N, alternatives]."""
-    split = [caption.split(" | ") for caption in captions]
+def caption_table(captions: list[str]) -> tuple[list[str], np.ndarray]:
+    """The K different captions, and which of them each image has [N, alternatives]."""
+    split = [caption.split(BETWEEN) for caption in captions]
     alternatives = len(split[0])
     if any(len(entry) != alternatives for entry in split):
         raise ZsrError("pretraining: all images must have equally many captions, joined by ' | '")
     known: dict[str, int] = {}
     choices = np.array([[known.setdefault(caption, len(known)) for caption in entry] for entry in split])
-    return backbone.tokens(list(known)), choices
+    return list(known), choices
 
 
 def make_optimizer(model: nn.Module, recipe: PretrainRecipe) -> torch.optim.AdamW:

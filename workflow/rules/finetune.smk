@@ -8,11 +8,13 @@ localrules:
 
 
 rule pretrain:
-    """A small CLIP on drawn images and captions: the stand-in for weights that cannot be downloaded."""
+    """A small CLIP on images and captions, with a teacher or without: the stand-in for weights from elsewhere."""
     input:
         data=need("pretrain", "data"),
         images=ancient(need("pretrain", "data", "images")),
         captions=ancient(need("pretrain", "data", "captions")),
+        teacher=may_need("pretrain", "teacher"),
+        taught=ancient(may_need("pretrain", "teacher", "weights")),
     output:
         weights=out("pretrain", "weights"),
         log=out("pretrain", "log"),
@@ -34,7 +36,7 @@ rule pretrain:
     params:
         spec=spec_of("pretrain"),
     shell:
-        start("pretrain", "data")
+        start("pretrain", "data", "teacher")
 
 
 rule fetch:

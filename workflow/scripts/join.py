@@ -1,22 +1,21 @@
 """Put a dual encoder together from its parts; learn the projection where none is given."""
 
-import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from zsr import arrays
+from zsr.captions import read_pairs
 from zsr.checkpoint import Checkpoint
 from zsr.cost import peak_megabytes
 from zsr.duals import folder_digest
 from zsr.errors import ZsrError
 from zsr.job import Job, run
-from zsr.join import JoinRecipe, check, joining, pairs, prompts
+from zsr.join import JoinRecipe, check, joining, pairs
 from zsr.models import hub, parts, sentence, weights
 from zsr.models.backbone import Backbone, save_tensors
 from zsr.progress import Progress
-from zsr.store import check_digest, digest
+from zsr.store import digest
 from zsr.trainlog import TrainLog
 
 IMAGE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as timm's repositories have them
@@ -90,13 +89,7 @@ def learn(job: Job, backbone: Backbone) -> None:
     """The projection, from the pairs of one split."""
     spec, record = job.spec, job.record("data")
     recipe = JoinRecipe(**spec["recipe"])
-    captions = check_digest(job.input("data").with_name("captions.json"), record["digests"]["captions"])
-    told = json.loads(captions.read_text())
-    images, labels = arrays.read(
-        job.input("data").with_name("images.npy"), record, None if told else len(spec["classes"])
-    )
-    if not told:
-        told = prompts(labels, spec["classes"], spec["templates"])
+    images, told = read_pairs(job.input("data"), record, spec)
     given = pairs(backbone, images, told, spec["device"], spec["definition"]["interpolation"])
     training = joining(backbone.clip, given, recipe, spec["seed"], spec["device"])
     checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)

@@ -1,34 +1,35 @@
-"""Pretrain one small CLIP on images and captions."""
+"""Pretrain one small CLIP on images and captions, with a teacher or without."""
 
-import json
-
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from zsr import arrays
+from zsr.captions import of_class, read_pairs
 from zsr.checkpoint import Checkpoint
 from zsr.cost import peak_megabytes
+from zsr.distil import CHUNK, Distilling, DistilRecipe, all_texts, ask, check_student
 from zsr.job import Job, run
-from zsr.models.backbone import build, save_tensors
+from zsr.models.backbone import Backbone, build, load_backbone, save_tensors
 from zsr.pretrain import Pretraining, PretrainRecipe
 from zsr.progress import Progress
-from zsr.store import check_digest
 from zsr.trainlog import TrainLog
 
 
 def work(job: Job) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
-    record = job.record("data")
-    images, _ = arrays.read(job.input("data").with_name("images.npy"), record)
-    captions = check_digest(job.input("data").with_name("captions.json"), record["digests"]["captions"])
-    recipe = PretrainRecipe(**spec["recipe"])
+    images, captions = read_pairs(job.input("data"), job.record("data"), spec)
     backbone = build(spec["arch"], spec["seed"])
-    training = Pretraining(backbone, images, json.loads(captions.read_text()), recipe, spec["seed"], spec["device"])
+    if "teacher" in spec["needs"]:
+        training = distilling(job, backbone, images, captions)
+    else:
+        recipe = PretrainRecipe(**spec["recipe"])
+        training = Pretraining(backbone, images, captions, recipe, spec["seed"], spec["device"])
+    steps = training.recipe.steps
     checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)
     if (state := checkpoint.load()) is not None:
         training.load_state_dict(state)
-    progress = Progress("pretraining", recipe.steps, training.step)
+    progress = Progress("pretraining", steps, training.step)
     with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.hash) as log:
         for row in training:
             log(row)
@@ -36,7 +37,23 @@ def work(job: Job) -> None:
             checkpoint.step(training.state_dict)
         save_file(save_tensors(training.finish()), job.outputs["weights"])
         checkpoint.done()  # before the log takes its final name: a training that goes on must find its part
-    job.facts["cost"] = {"steps": recipe.steps, "peak_megabytes": peak_megabytes(spec["device"])}
+    job.facts["cost"] = {"steps": steps, "peak_megabytes": peak_megabytes(spec["device"])}
+
+
+def distilling(job: Job, backbone: Backbone, images: np.ndarray, captions: list[str]) -> Distilling:
+    """A training that follows the teacher, which is asked here and then forgotten."""
+    spec, record = job.spec, job.record("teacher")
+    teacher = load_backbone(job.input("teacher").with_name("weights.safetensors"), record)
+    beyond = [
+        text for named in spec["texts"] for name in named["classes"] for text in of_class(name, named["templates"])
+    ]
+    texts = all_texts(captions, beyond)
+    check_student(teacher, backbone, texts)
+    progress = Progress("teacher", -(-len(images) // CHUNK))
+    taught = ask(teacher, images, texts, spec["device"], progress.step)
+    job.facts |= {"teacher": record["digests"]["weights"], "taught": {"images": len(images), "texts": len(texts)}}
+    recipe = DistilRecipe(**spec["recipe"])
+    return Distilling(backbone, images, captions, taught, beyond, recipe, spec["seed"], spec["device"])
 
 
 if __name__ == "__main__":

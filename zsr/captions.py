@@ -1,0 +1,34 @@
+"""Images of a prepared split with their captions: those of the data, or each image's class in every template."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from zsr import arrays
+from zsr.errors import ZsrError
+from zsr.store import check_digest
+
+BETWEEN = " | "  # alternatives of one image
+
+
+def prompts(labels: np.ndarray, classes: list[str], templates: list[str]) -> list[str]:
+    """Captions of images that have none: their class in every template."""
+    told = [BETWEEN.join(of_class(name, templates)) for name in classes]
+    return [told[label] for label in labels]
+
+
+def of_class(name: str, templates: list[str]) -> list[str]:
+    """One class's prompts."""
+    return [template.replace("{}", name) for template in templates]
+
+
+def read_pairs(data: Path, record: dict, named: dict) -> tuple[np.ndarray, list[str]]:
+    """(images, a caption of each) of a split; `named` has `classes` and `templates` for those without captions."""
+    captions = check_digest(data.with_name("captions.json"), record["digests"]["captions"])
+    told = json.loads(captions.read_text())
+    classes = named.get("classes", [])
+    if not told and not classes:
+        raise ZsrError(f"{data.parent}: has neither captions nor class names; nothing to learn from")
+    images, labels = arrays.read(data.with_name("images.npy"), record, None if told else len(classes))
+    return images, told or prompts(labels, classes, named["templates"])
