@@ -142,7 +142,7 @@ def test_a_probes_accuracy_is_that_of_its_layer(made):
     assert not any(name.startswith("visual.") for name in weights(made, "rn.probe.s0"))
 
 
-def test_a_teacher_that_changes_changes_its_student_and_its_mixtures(made):
+def test_a_model_that_changes_changes_its_student_its_mixtures_and_what_starts_from_it(made):
     changed = copy.deepcopy(config())
     changed["models"][1]["settings"] = {}
     changed["models"][1]["recipe"] = {"lr": 0.002}
@@ -152,7 +152,8 @@ def test_a_teacher_that_changes_changes_its_student_and_its_mixtures(made):
     finally:
         made.configure(config())
     models = {path.split("/")[2] for path in again if path.startswith("results/models/")}
-    assert models == {"rn.tecoa.s1", "rn.dual.s1", *(f"rn.mix.a{a}.s1" for a in (0, 50, 100))}
+    assert models == {"rn.tecoa.s1", "rn.dual.s1", "rn.still.s1", *(f"rn.mix.a{a}.s1" for a in (0, 50, 100))}
+    assert {path.split("/")[2] for path in again if path.startswith("results/backbones/")} == {"rn.tecoa.s1"}
 
 
 def test_a_class_with_too_few_is_one_line_of_the_job(made):
