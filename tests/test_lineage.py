@@ -10,6 +10,7 @@ from zsr.plan import Plan
 
 MIX = {"name": "mix", "interpolate": {"from": "clip", "to": "tecoa", "alpha": [0, 0.25, 1]}}
 DUAL = {"name": "dual", "method": "dual-teacher", "teacher": "tecoa"}
+AGAIN = {"name": "again", "method": "ce", "start": "tecoa"}
 PROBE = {"name": "probe", "method": "linear-probe"}
 BARE = {"name": "bare", "reader": "drawn", "options": {"view": "source"}, "splits": {"train": 64}}
 UNLABELLED = {"name": "unlabelled", "like": "drawn-source", "labelled": False}
@@ -53,6 +54,29 @@ MISTAKES = {
     ),
     "teacher without use": (both({"name": "m", "method": "ce", "teacher": "tecoa"}), "'ce' takes no teacher; take out"),
     "teacher that is a probe": (both(PROBE, {**DUAL, "teacher": "probe"}), r"teacher: 'probe' is not zero-shot"),
+    "start from an unknown model": (
+        both({**AGAIN, "start": "tecao"}),
+        r"'again'\.start: unknown model 'tecao'; did you",
+    ),
+    "start from itself": (both({**AGAIN, "start": "again"}), r"'again': comes from itself \(again <- again\)"),
+    "start without training": (both({**AGAIN, "method": "clip"}), "'clip' does not train; take out `start`"),
+    "start from prompts": (
+        both({"name": "vp", "method": "vp-pixel"}, {**AGAIN, "start": "vp"}),
+        r"'again'\.start: 'vp' \(vp-pixel\) adds tensors to its tower",
+    ),
+    "start and teacher": (both({**DUAL, "start": "tecoa"}), "'dual': a teacher and its student have one backbone"),
+    "start of another architecture": (
+        both({**AGAIN, "start": "narrow"}, {"name": "narrow", "method": "tecoa", "backbones": ["rn"]}),
+        r"'again'\.start: 'narrow' is not made on backbone 'vit'",
+    ),
+    "teacher that starts elsewhere": (
+        both(AGAIN, {**DUAL, "teacher": "again"}),
+        r"'dual'\.teacher: 'again' starts from 'tecoa', so that it is no model of the backbone itself",
+    ),
+    "interpolation with one that starts elsewhere": (
+        both(AGAIN, {**MIX, "interpolate": {"from": "clip", "to": "again", "alpha": [0.5]}}),
+        r"'mix-a50'\.interpolate\.to: 'again' starts from 'tecoa'",
+    ),
     "interpolation with a recipe": (
         both({**MIX, "recipe": {"lr": 1}}),
         r"models\[3\] 'mix': an interpolation .* 'recipe'",
@@ -157,6 +181,44 @@ def test_a_teacher_is_the_model_of_the_same_backbone_and_seed(mini):
             assert made[f"{backbone}.dual.s{seed}"].needs["teacher"] is made[f"{backbone}.tecoa.s{taught_by}"]
     assert "teacher" not in made["rn.ce.s0"].needs
     assert "zsr/methods/tecoa.py" in made["rn.dual.s2"].spec["code"]["roots"]
+
+
+def test_a_model_that_starts_from_another_is_made_on_that_ones_tower(mini):
+    mini["models"][1]["seeds"] = [1, 2]
+    mini["models"] += [{**AGAIN, "seeds": [2, 7]}, {"name": "third", "method": "fare", "start": "again", "seeds": [7]}]
+    plan = Plan(mini)
+    made = jobs(plan, "finetune")
+    towers = {job.wildcards["tower"]: job for job in plan.jobs.values() if job.rule == "promote"}
+    assert sorted(towers) == sorted(f"{b}.{m}" for b in ("rn", "vit") for m in ("tecoa.s1", "tecoa.s2", "again.s7"))
+    for backbone in ("rn", "vit"):
+        for seed, first in ((2, 2), (7, 1)):  # the first of tecoa's where it has not that seed
+            job = made[f"{backbone}.again.s{seed}"]
+            assert job.needs["backbone"] is towers[f"{backbone}.tecoa.s{first}"]
+            assert job.needs["head"] is made[f"{backbone}.tecoa.s1"].needs["head"]  # the text tower is the backbone's
+        third = towers[f"{backbone}.again.s7"]
+        assert third.needs["backbone"] is towers[f"{backbone}.tecoa.s1"]
+        assert made[f"{backbone}.third.s7"].needs["backbone"] is third
+    for cell in plan.cells:
+        assert cell.needs["backbone"] is cell.needs["model"].needs["backbone"]
+    entries = {entry["name"]: entry for entry in plan.config["models"]}
+    assert entries["third"]["sources"] == ["mini-source"]
+
+
+def test_a_set_that_the_first_tower_learnt_is_not_zero_shot_for_the_second(mini):
+    mini["data"].append({"name": "digits", "like": "drawn-digits", "splits": {"train": 64}})
+    mini["models"][1]["recipe"] = {"dataset": "digits"}
+    mini["models"].append(AGAIN)
+    entries = {entry["name"]: entry for entry in Plan(mini).config["models"]}
+    assert entries["again"]["sources"] == ["mini-source", "digits"]
+
+
+def test_examples_of_a_model_on_another_tower_come_with_that_tower(mini):
+    mini["models"].append(AGAIN)
+    mini["protocols"][0]["attacks"] = [{"name": "transfer", "attack": "transfer", "source": "tecoa"}]
+    cells = {cell.needs["model"].wildcards["model"]: cell for cell in Plan(mini).cells}
+    assert "source_backbone" not in cells["vit.ce.s0"].needs  # both on the backbone itself
+    base = cells["vit.again.s0"].needs["source_backbone"]
+    assert base.rule == "pretrain" and cells["vit.again.s0"].needs["backbone"].rule == "promote"
 
 
 def test_a_student_of_a_teacher_of_another_set_is_not_zero_shot_there(mini):

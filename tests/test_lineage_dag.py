@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from test_reruns import planned
 
 pytestmark = pytest.mark.slow
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's
 
 
 def config() -> dict:
@@ -27,6 +28,7 @@ def config() -> dict:
         {"name": "clip", "method": "clip"},
         {"name": "tecoa", "method": "tecoa", "seeds": [1]},
         {"name": "dual", "method": "dual-teacher", "teacher": "tecoa", "seeds": [1]},
+        {"name": "still", "method": "ce", "start": "tecoa", "seeds": [1], "recipe": {"lr": 0}},
         {"name": "mix", "interpolate": {"from": "clip", "to": "tecoa", "alpha": [0, 0.5, 1]}},
         {"name": "probe", "method": "linear-probe"},
         {"name": "fare", "method": "fare", "recipe": {"dataset": "bare"}},
@@ -57,6 +59,19 @@ def weights(project, model: str) -> dict[str, np.ndarray]:
 
 def manifest(project, model: str) -> dict:
     return json.loads(project.path(f"results/models/{model}/manifest.json").read_text())
+
+
+def test_a_training_at_rate_zero_on_another_tower_keeps_its_weights(made):
+    """Only BatchNorm's statistics move."""
+    assert all(name.split(".")[-1] in STATISTICS for name in weights(made, "rn.still.s1"))
+    folder = made.path("results/backbones")
+    tower, original = (load_file(folder / name / "weights.safetensors") for name in ("rn.tecoa.s1", "rn"))
+    moved = {name for name in original if original[name].tobytes() != tower[name].tobytes()}
+    assert tower.keys() == original.keys() and moved == {f"visual.{name}" for name in weights(made, "rn.tecoa.s1")}
+    about = json.loads((folder / "rn.tecoa.s1" / "manifest.json").read_text())
+    assert manifest(made, "rn.still.s1")["backbone"] == about["digests"]["weights"]
+    same = rows(made, "rn.still.s1")["clean"] == rows(made, "rn.tecoa.s1")["clean"]
+    assert same.mean() > 0.5
 
 
 def test_at_its_ends_an_interpolation_gives_the_rows_of_the_ends(made):
@@ -127,7 +142,7 @@ def test_a_probes_accuracy_is_that_of_its_layer(made):
     assert not any(name.startswith("visual.") for name in weights(made, "rn.probe.s0"))
 
 
-def test_a_teacher_that_changes_changes_its_student_and_its_mixtures(made):
+def test_a_model_that_changes_changes_its_student_its_mixtures_and_what_starts_from_it(made):
     changed = copy.deepcopy(config())
     changed["models"][1]["settings"] = {}
     changed["models"][1]["recipe"] = {"lr": 0.002}
@@ -137,7 +152,8 @@ def test_a_teacher_that_changes_changes_its_student_and_its_mixtures(made):
     finally:
         made.configure(config())
     models = {path.split("/")[2] for path in again if path.startswith("results/models/")}
-    assert models == {"rn.tecoa.s1", "rn.dual.s1", *(f"rn.mix.a{a}.s1" for a in (0, 50, 100))}
+    assert models == {"rn.tecoa.s1", "rn.dual.s1", "rn.still.s1", *(f"rn.mix.a{a}.s1" for a in (0, 50, 100))}
+    assert {path.split("/")[2] for path in again if path.startswith("results/backbones/")} == {"rn.tecoa.s1"}
 
 
 def test_a_class_with_too_few_is_one_line_of_the_job(made):

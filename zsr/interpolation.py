@@ -5,6 +5,8 @@ TeCoA mixes CLIP and its own model so (Mao et al., ICLR 2023, section 4 and figu
 as what differs from its backbone, so that a tensor which an end does not name is the backbone's.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from zsr.errors import ZsrError
@@ -33,6 +35,17 @@ def mix(base: Tensors, start: Tensors, end: Tensors, alpha: float) -> Tensors:
 def offsets(tensors: Tensors, base: Tensors) -> Tensors:
     """Those that differ from the backbone's, as a fine-tuning saves them."""
     return {name: value for name, value in tensors.items() if not np.array_equal(value, base.get(_key(base, name)))}
+
+
+def over(base: Tensors, tensors: Tensors, path: Path) -> Tensors:
+    """The backbone with a model's tensors in their places: names and shapes must be the backbone's."""
+    found = dict(base)
+    for name, value in tensors.items():
+        key = _key(base, name)
+        if key is None or base[key].shape != value.shape:
+            raise ZsrError(f"{path}: '{name}' {list(value.shape)} has no place in the backbone; take another `start`")
+        found[key] = value
+    return found
 
 
 def _backbones(base: Tensors, name: str) -> np.ndarray:

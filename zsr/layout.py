@@ -5,8 +5,9 @@ The rules use the patterns with their wildcards; `zsr.plan` fills them in. Nobod
 
 DATA = "data/{dataset}/{split}/{transform}"
 BACKBONE = "backbones/{backbone}"
+TOWER = "backbones/{tower}"  # of a model that others start from: ids of models have a dot, names of backbones have none
 HEAD = "heads/{tower}/{dataset}"
-TEXTS = "heads/{model}/{dataset}"  # a model's own: ids of models have a dot, names of backbones have none
+TEXTS = "heads/{model}/{dataset}"  # a model's own
 MODEL = "models/{model}"
 CELL = "eval/{protocol}/{model}/{dataset}/{attack}/eps-{eps}"
 TABLES = "tables"
@@ -34,6 +35,7 @@ OUTPUTS = {
         "record": BACKBONE + "/manifest.json",
     },
     "fetch": {"weights": BACKBONE + "/weights.safetensors", "record": BACKBONE + "/manifest.json"},
+    "promote": {"weights": TOWER + "/weights.safetensors", "record": TOWER + "/manifest.json"},
     "heads": {"head": HEAD + ".safetensors", "record": HEAD + ".json"},
     "texts": {"head": TEXTS + ".safetensors", "record": TEXTS + ".json"},
     "finetune": {

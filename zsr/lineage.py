@@ -1,8 +1,8 @@
-"""Models that come from other models of the config: a teacher, or the two ends between which weights are mixed.
+"""Models that come from other models of the config: a teacher, a tower to start from, two ends whose weights are mixed.
 
 An entry with `interpolate` stands for one model per alpha. What such a model was trained on, with which ε and which
-seeds, is what its ends were trained on; a student was also trained on what its teacher has seen. Nothing here imports
-torch.
+seeds, is what its ends were trained on; a student was also trained on what its teacher has seen, and one with `start`
+on what that model has seen. Nothing here imports torch.
 """
 
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def _parents(entry: dict) -> dict[str, str]:
     """role -> the model that the entry comes from."""
     if "interpolate" in entry:
         return {f"interpolate.{end}": entry["interpolate"][end] for end in ("from", "to")}
-    return {"teacher": entry["teacher"]} if "teacher" in entry else {}
+    return {role: entry[role] for role in ("teacher", "start") if role in entry}
 
 
 def _settle(entry: dict, known: dict[str, dict], above: tuple[str, ...]) -> None:
@@ -91,6 +91,13 @@ def _settle(entry: dict, known: dict[str, dict], above: tuple[str, ...]) -> None
                 f"{_where(entry)}.{role}: '{name}' ({known[name]['method']}) has class embeddings of its own, which "
                 "neither teach nor mix; name a model that leaves the text tower alone"
             )
+        if role == "start":
+            _check_start(entry, known[name])
+        elif "start" in known[name]:
+            raise ZsrError(
+                f"{_where(entry)}.{role}: '{name}' starts from '{known[name]['start']}', so that it is no model of the "
+                "backbone itself, and only those teach or mix; name one without `start`"
+            )
     if "interpolate" in entry:
         _join(entry, *parents.values())
     else:
@@ -106,6 +113,19 @@ def _settle(entry: dict, known: dict[str, dict], above: tuple[str, ...]) -> None
                     f"{', '.join(parent['backbones'])}), and weights of another architecture do not fit; name other "
                     "`backbones`"
                 )
+
+
+def _check_start(entry: dict, start: dict) -> None:
+    """What becomes a backbone is a tower of the backbone's own tensors, and nothing else of it is taken."""
+    if not entry["trains"]:
+        raise ZsrError(f"{_where(entry)}: '{entry['method']}' does not train; take out `start`")
+    if "teacher" in entry:
+        raise ZsrError(f"{_where(entry)}: a teacher and its student have one backbone; take out `start` or `teacher`")
+    if describe("methods", start["loads"]).constants["own_tensors"]:
+        raise ZsrError(
+            f"{_where(entry)}.start: '{start['name']}' ({start['method']}) adds tensors to its tower, which no other "
+            "method can build on; name a model that trains the tower itself"
+        )
 
 
 def _join(entry: dict, start: dict, end: dict) -> None:

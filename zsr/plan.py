@@ -114,6 +114,18 @@ class Plan(Graph):
         return self.add("heads", {"tower": backbone, "dataset": dataset}, spec, needs, "evaluate", roots)
 
     @once
+    def base(self, name: str, backbone: str, seed: int) -> Job:
+        """The towers that a model is made on: its backbone's, or those of the model that it starts from."""
+        entry = self.models[name]
+        if "start" not in entry:
+            return self.backbone(backbone)
+        start = self.models[entry["start"]]
+        at = lineage.seed_of(start, seed)
+        model = self.model(start["name"], backbone, at)
+        needs = {"backbone": self.base(start["name"], backbone, at), "model": model}
+        return self.add("promote", {"tower": model.wildcards["model"]}, {}, needs, "train")
+
+    @once
     def texts(self, name: str, backbone: str, seed: int, dataset: str) -> Job:
         """The class embeddings that a model is evaluated with: its backbone's, or its own where it trained text."""
         entry = self.models[name]
@@ -123,7 +135,7 @@ class Plan(Graph):
         definition = self.config["datasets"][dataset]
         model = self.model(name, backbone, seed)
         spec = {"classes": definition["classes"], "templates": definition["templates"], "method": entry["method"]}
-        needs = {"model": model, "backbone": self.backbone(backbone)}
+        needs = {"model": model, "backbone": self.base(name, backbone, seed)}
         wildcards = {"model": model.wildcards["model"], "dataset": dataset}
         roots = [_component("methods", entry["method"]), _kind(self.backbones[backbone])]
         return self.add("texts", wildcards, spec | self._machine(), needs, "evaluate", roots)
@@ -133,7 +145,7 @@ class Plan(Graph):
         entry = self.models[name]
         if "interpolate" in entry:
             return self._interpolation(entry, backbone, seed)
-        needs = {"backbone": self.backbone(backbone)}
+        needs = {"backbone": self.base(name, backbone, seed)}
         spec = {"method": entry["method"], "settings": entry["settings"]}
         roots = [_component("methods", entry["method"])]
         name = f"{backbone}.{name}"  # names have no dots: a model that trained ends in .s<seed>, and no other does
@@ -178,7 +190,7 @@ class Plan(Graph):
         model = self.model(entry["name"], backbone, seed)
         needs = {
             "model": model,
-            "backbone": self.backbone(backbone),
+            "backbone": self.base(entry["name"], backbone, seed),
             "head": self.texts(entry["name"], backbone, seed, dataset),
             "data": self.prepare(dataset, protocol["split"], protocol["transforms"][dataset]),
         }
@@ -193,6 +205,8 @@ class Plan(Graph):
             at = lineage.seed_of(source, seed)
             needs["source"] = self.model(source["name"], backbone, at)
             needs["source_head"] = self.texts(source["name"], backbone, at, dataset)
+            if (base := self.base(source["name"], backbone, at)) is not needs["backbone"]:
+                needs["source_backbone"] = base
             roots.append(_component("methods", source["loads"]))
         chain = {}
         for role, (other, at) in protocols.follows(protocol, attack, eps).items():

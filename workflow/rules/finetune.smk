@@ -5,6 +5,7 @@
 localrules:
     adopt,
     interpolate,
+    promote,
 
 
 rule pretrain:
@@ -247,6 +248,35 @@ rule interpolate:
         spec=spec_of("interpolate"),
     shell:
         start("interpolate", "backbone", "start", "end")
+
+
+rule promote:
+    """The backbone of models that start from another model: its tower in the original's place."""
+    input:
+        backbone=need("promote", "backbone"),
+        weights=ancient(need("promote", "backbone", "weights")),
+        model=need("promote", "model"),
+        tensors=ancient(need("promote", "model", "weights")),
+    output:
+        weights=out("promote", "weights"),
+        record=out("promote", "record"),
+    log:
+        about("logs", "promote"),
+    benchmark:
+        about("benchmarks", "promote")
+    wildcard_constraints:
+        tower=named("promote", "tower"),
+    priority: 70
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(4000, 4000),
+        runtime=minutes(5, 5),
+    params:
+        spec=spec_of("promote"),
+    shell:
+        start("promote", "backbone", "model")
 
 
 rule texts:

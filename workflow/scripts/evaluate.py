@@ -20,8 +20,11 @@ from zsr.store import check_digest
 def work(job: Job) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
-    backbone, net = attacked(job, "model", "head")
-    source = attacked(job, "source", "source_head")[1] if "source" in spec["needs"] else None
+    backbone, net = attacked(job, "backbone", "model", "head")
+    source = None
+    if "source" in spec["needs"]:
+        base = "source_backbone" if "source_backbone" in spec["needs"] else "backbone"
+        source = attacked(job, base, "source", "source_head")[1]
     classes = len(job.record("head")["spec"]["classes"])
     images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), classes)
     started = time.time()
@@ -52,10 +55,10 @@ def work(job: Job) -> None:
     }
 
 
-def attacked(job: Job, model: str, texts: str) -> tuple[Backbone, nn.Module]:
+def attacked(job: Job, base: str, model: str, texts: str) -> tuple[Backbone, nn.Module]:
     """The backbone, and the network that is attacked: a model with the class embeddings that it is evaluated with."""
-    weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", model))
-    backbone, method = load_trained(weights, job.record("backbone"), changed, job.record(model))
+    weights, changed = (job.input(role).with_name("weights.safetensors") for role in (base, model))
+    backbone, method = load_trained(weights, job.record(base), changed, job.record(model))
     embeddings = check_digest(job.input(texts).with_suffix(".safetensors"), job.record(texts)["digests"]["head"])
     return backbone, evaluate.network(backbone, method, load_file(embeddings)["head"])
 

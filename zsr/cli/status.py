@@ -24,6 +24,7 @@ ORDER = (
     "publish",
     "finetune",
     "interpolate",
+    "promote",
     "texts",
     "evaluate",
     "shard",

@@ -4,7 +4,7 @@
 
 `perturb` says which prompts the attack climbs against: `current` (the learned ones as they are, the paper's default) or
 `constant` (hand-written ones). A text alone cannot make an image tower robust: the paper's tower is TeCoA's of the same
-ε. Here it is the backbone of the model's entry, whatever that is; over a clean one the method is `advtp` under PGD-3.
+ε, `start: tecoa` in the model's entry. On a clean backbone the method is `advtp` under PGD-3.
 
 Paper: ViT-B/32 from TeCoA, M = 16 (M = 1 for "one word"), shared by all classes; SGD 0.002, cosine, batch 32, 200, 100
 or 50 epochs by shots; PGD-3 with α = 2ε/3 (`attack_steps: 3, attack_alpha: 0.6667`). One word gains 13 points of
