@@ -100,6 +100,37 @@ def test_labels_of_the_plane_keep_off_each_other():
     placed = _labels(part, [60, 90], [0, 70])
     right = part.assign(dx=10, dy=0, align="left")
     assert overlap(placed) == 0 < overlap(right)
+    assert list(placed["label"]) == names
+
+
+def test_a_name_without_room_is_left_out():
+    names = [f"method {i:02}" for i in range(40)]
+    crowd = pd.DataFrame({"model": names, "x": 70 + 0.01 * pd.RangeIndex(40), "y": 3.0})
+    placed = _labels(crowd.assign(x_lo=crowd["x"] - 1, x_hi=crowd["x"] + 1), [60, 90], [0, 70])
+    written = placed[placed["label"] != ""]
+    assert 3 <= len(written) < 40 and (written["label"] == written["model"]).all()
+    boxes = len(written) * (len(written) - 1) / 2
+    assert overlap(written) <= boxes * 0.35 * 14 * 6.6 * len(names[0])
+
+
+def test_legend_and_heat_map_follow_the_models_of_the_backbone():
+    """Two models on one backbone, three on another: the report opens with the latter, and names no absent model."""
+    results = synthetic.make(models=["clip", "tecoa", "fare"], attacks=("pgd-10",), backbones=("narrow", "wide"))
+    absent = {"backbone": "narrow", "name": "fare"}
+    cells = [cell for cell in results.cells if any(cell["model"][key] != value for key, value in absent.items())]
+    built = tables.build(cells, results.rows, results.models)
+    specs = {name: figures.spec(chart) for name, chart in figures.build(built, synthetic.logs(results)).items()}
+    for name in ("plane", "epsilon", "steps", "training"):
+        shown = json.dumps(specs[name])
+        made = json.dumps('{"narrow": ["clip", "tecoa"], "wide": ["clip", "tecoa", "fare"]}[backbone]')
+        assert made in shown, name
+        picture = figures.svg(specs[name])
+        assert "fare" in picture, name  # at the start: wide
+        start = next(param for param in specs[name]["params"] if param["name"] == "backbone")
+        assert start["value"] == "wide"
+        start["value"] = "narrow"
+        assert "fare" not in figures.svg(specs[name]), name
+    assert specs["heatmap"]["height"] == {"step": 26}
 
 
 def overlap(part):

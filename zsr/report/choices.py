@@ -38,12 +38,13 @@ class Choices:
 
 
 def choices(cells: pd.DataFrame) -> Choices:
-    """All options among the cells, starting at the headline of the first protocol."""
+    """All options among the cells, starting at the headline of the first protocol, on the backbone with most models."""
     first = cells[cells["protocol"] == cells["protocol"].iloc[0]]
     attack, eps = pick(first)
+    models = first.groupby("backbone", sort=False)["model"].nunique()
     options = {name: list(dict.fromkeys(cells[name])) for name in ("protocol", "backbone", "attack")}
     options["eps"] = ordered(cells["eps"])
-    start = {"protocol": options["protocol"][0], "backbone": options["backbone"][0], "attack": attack, "eps": eps}
+    start = {"protocol": options["protocol"][0], "backbone": models.idxmax(), "attack": attack, "eps": eps}
     return Choices(options, start)
 
 

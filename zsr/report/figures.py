@@ -5,6 +5,7 @@ JSON for the page, `svg` the same picture for a paper, at the starting choice. A
 says so in words.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -30,13 +31,14 @@ class Figures:
         self.tables, self.logs = tables, logs
         self.choices: Choices = choices(tables["cells"])
         self.methods = dict(zip(tables["cells"]["model"], tables["cells"]["method"], strict=True))
+        self.made = tables["cells"].groupby("backbone", sort=False)["model"].unique().map(list).to_dict()
         self.models = list(self.methods)
         self.sets = list(dict.fromkeys(tables["cells"]["dataset"]))
 
     def look(self) -> dict[str, object]:
-        """Encodings of the model; one legend for colour, shape and dash."""
+        """Encodings of the model; one legend for colour, shape and dash, of the models on the chosen backbone."""
         scales = legend_of(self.methods)
-        legend = alt.Legend(title=None)
+        legend = alt.Legend(title=None, symbolLimit=0, values=alt.expr(f"{json.dumps(self.made)}[backbone]"))
         return {
             "color": alt.Color("model:N", scale=scales["color"], legend=legend, sort=None),
             "shape": alt.Shape("model:N", scale=scales["shape"], legend=legend, sort=None),
@@ -93,10 +95,9 @@ class Figures:
             text=alt.Text("share:Q", format=".0f"),
             color=alt.condition("datum.share > 0.55 * domain('color')[1]", alt.value("#111"), alt.value("#fff")),
         )
-        rows = int(frame.groupby("backbone")["model"].nunique().max())
         least = 110 + 34 * (len(self.sets) + 1)
         room = {"left": 5, "top": 5, "right": 70, "bottom": 5}  # the last name leans out of the plot
-        size = {"width": 640, "height": 26 * rows, "padding": room}
+        size = {"width": 640, "height": alt.Step(26), "padding": room}
         return (boxes + text).properties(**size, usermeta={"least": least}).add_params(
             quantity, *self.choices.parameters(keys)
         )  # fmt: skip

@@ -14,9 +14,8 @@ import vl_convert
 
 from zsr.report import answer, columnar, costs, evidence, gallery, grid
 from zsr.report import published_section as published
-from zsr.report.epsilon import ordered
+from zsr.report.choices import choices
 from zsr.report.escape import data_uri, script_code, script_hash, script_json, text
-from zsr.report.headline import pick
 
 HERE = Path(__file__).parent
 # one script in parts; its later parts use what the earlier ones define
@@ -56,7 +55,8 @@ def render(
     `beside` published numbers beside ours.
     """
     grids = grid.grids(dict(tables))
-    options, start = _choices(tables["cells"])
+    offered = choices(tables["cells"])
+    options, start = offered.options, offered.start
     at = answer.key(start["attack"], start["eps"])
     data = {
         "grids": grids,
@@ -108,24 +108,16 @@ def _fill(template: str, parts: Mapping[str, str]) -> str:
     return "".join(out)
 
 
-def _choices(cells: pd.DataFrame) -> tuple[dict[str, list[str]], dict[str, str]]:
-    options = {name: list(dict.fromkeys(cells[name])) for name in ("protocol", "backbone", "attack")}
-    options["eps"] = ordered(cells["eps"])
-    attack, eps = pick(cells[cells["protocol"] == options["protocol"][0]])
-    start = {"protocol": options["protocol"][0], "backbone": options["backbone"][0], "attack": attack, "eps": eps}
-    return options, start
-
-
 def _bar(options: Mapping[str, list[str]], start: Mapping[str, str]) -> str:
     labels = {"protocol": "Protocol", "backbone": "Backbone", "attack": "Attack", "eps": "ε"}
     parts = []
     for name, label in labels.items():
-        choices = "".join(
+        items = "".join(
             f"<option value='{text(o)}'{' selected' if o == start[name] else ''}>{text(o)}</option>"
             for o in options[name]
         )
         fixed = " class='one'" if len(options[name]) == 1 else ""
-        parts.append(f"<label{fixed}>{label} <select name='{name}'>{choices}</select></label>")
+        parts.append(f"<label{fixed}>{label} <select name='{name}'>{items}</select></label>")
     return "".join(parts)
 
 

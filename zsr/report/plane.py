@@ -14,6 +14,7 @@ from zsr.report.choices import Choices, chosen
 from zsr.report.theme import INK, baseline, looks
 
 WIDTH, HEIGHT = 640, 400
+HIDDEN = 0.35  # of a name's box: with more of it covered the name is not written
 KEYS = ["protocol", "backbone", "attack", "eps"]
 
 
@@ -27,7 +28,7 @@ def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
     points["harmonic"] = (2 * points["x"] * points["y"] / (points["x"] + points["y"]).clip(lower=1e-9)).round(2)
     across, up = _domain(points["x_lo"], points["x_hi"]), _domain(points["y_lo"], points["y_hi"], floor=True)
     places = [_labels(part, across, up) for _, part in points.groupby(KEYS, sort=False)]
-    points = pd.concat(places) if places else points.assign(dx=0.0, dy=0.0, align="left")
+    points = pd.concat(places) if places else points.assign(dx=0.0, dy=0.0, align="left", label="")
     x = alt.X(
         "x:Q",
         title="clean accuracy, mean over zero-shot sets (%)",
@@ -53,7 +54,7 @@ def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
         base.mark_text(
             dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), align=alt.expr("datum.align"), fontSize=12,
             baseline="middle", fill=INK,
-        ).encode(x=x, y=y, text="model:N"),
+        ).encode(x=x, y=y, text="label:N"),
     ]  # fmt: skip
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT).add_params(*choices.parameters(KEYS))
 
@@ -103,7 +104,10 @@ def _wedges(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _labels(part: pd.DataFrame, across: list[float], up: list[float]) -> pd.DataFrame:
-    """Offsets in pixels that keep names off each other and off the points: greedy over eight places around each."""
+    """Offsets in pixels that keep names off each other and off the points: greedy over the places around each.
+
+    A name that finds no free place is left out: legend and pointer still tell it.
+    """
     px = (part["x"] - across[0]) / (across[1] - across[0]) * WIDTH
     py = HEIGHT - (part["y"] - up[0]) / (up[1] - up[0]) * HEIGHT
     taken = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(px, py, strict=True)]
@@ -125,10 +129,11 @@ def _labels(part: pd.DataFrame, across: list[float], up: list[float]) -> pd.Data
             cost += 1e3 * (box[0] < 0 or box[2] > WIDTH or box[1] < 0 or box[3] > HEIGHT)
             if best is None or cost < best[0]:
                 best = (cost, dx, dy, align, box)
-        found.append(best[1:4])
-        taken.append(best[4])
-    dx, dy, align = zip(*found, strict=True)
-    return part.assign(dx=dx, dy=dy, align=align)
+        fits = best[0] <= HIDDEN * 14 * wide
+        found.append((*best[1:4], name if fits else ""))
+        taken += [best[4]] if fits else []
+    dx, dy, align, label = zip(*found, strict=True)
+    return part.assign(dx=dx, dy=dy, align=align, label=label)
 
 
 def _overlap(a: tuple, b: tuple) -> float:
