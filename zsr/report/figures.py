@@ -95,7 +95,7 @@ class Figures:
             text=alt.Text("share:Q", format=".0f"),
             color=alt.condition("datum.share > 0.55 * domain('color')[1]", alt.value("#111"), alt.value("#fff")),
         )
-        least = 110 + 34 * (len(self.sets) + 1)
+        least = 34 * (len(self.sets) + 1)
         room = {"left": 5, "top": 5, "right": 70, "bottom": 5}  # the last name leans out of the plot
         size = {"width": 640, "height": alt.Step(26), "padding": room}
         return (boxes + text).properties(**size, usermeta={"least": least}).add_params(

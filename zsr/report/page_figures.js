@@ -2,6 +2,7 @@
 const views = new Map();
 const SHARED = ["protocol", "backbone", "attack", "eps"];
 
+const measured = (spec) => spec.facet || spec.height?.step; // their axes take room that only a first try tells
 function fitted(spec, width, less = 0) { // `less`: pixels by which each panel of a first try was too wide
   spec = structuredClone(spec);
   spec.params = (spec.params ?? []).map((p) => SHARED.includes(p.name) ? {name: p.name, value: state[p.name]} : p);
@@ -13,8 +14,10 @@ function fitted(spec, width, less = 0) { // `less`: pixels by which each panel o
     spec.columns = columns;
     spec.config.header.labelLimit = Math.floor(width / columns) - 24;
     inner.width = Math.max(120, Math.floor((width - edge - (columns - 1) * gap) / columns) - own - less);
+  } else if (spec.height?.step) {
+    spec.width = Math.max(width - less, spec.usermeta.least); // a heat map of many sets scrolls instead of shrinking
   } else if (spec.width) {
-    spec.width = Math.max(width, spec.usermeta?.least ?? 0); // a heat map of many sets scrolls instead of shrinking
+    spec.width = width;
     spec.autosize = {type: "fit-x", contains: "padding"};
   }
   return spec;
@@ -30,8 +33,8 @@ async function draw(node) {
   const embed = (less) => window.vegaEmbed(target, fitted(DATA.figures[name], width, less), {actions: false, renderer: "svg", bind, tooltip: {theme: "custom"}, loader: {load: () => Promise.reject(new Error("this page loads nothing"))}});
   let result = await embed(0);
   const spec = DATA.figures[name], over = $("svg", target).getAttribute("width") - width;
-  if (spec.facet && over > 0) { // axes took more room than guessed
-    const columns = fitted(spec, width).columns;
+  if (measured(spec) && over > 0) { // axes took more room than guessed
+    const columns = fitted(spec, width).columns ?? 1;
     result.finalize();
     result = await embed(Math.ceil(over / columns));
   }
