@@ -36,7 +36,7 @@ async function draw(node) {
   if (measured(spec) && over > 0) { // axes took more room than guessed
     const columns = fitted(spec, width).columns ?? 1;
     result.finalize();
-    result = await embed(Math.ceil(over / columns));
+    result = await embed(Math.ceil(over / columns) + 12); // names that lean out move with the columns
   }
   node.classList.add("live");
   node.replaceChildren(target);
