@@ -6,6 +6,7 @@ flight. The disk is taken before the first picture: a full one is an error at th
 """
 
 import errno
+import mmap
 import os
 import shutil
 import time
@@ -24,6 +25,7 @@ from zsr.progress import Progress
 
 IN_FLIGHT = 8  # pictures per worker
 SAVE = 30.0  # seconds between notes of what is done
+RELEASE = 1 << 28  # bytes of decoded pixels after which their pages are given back
 
 
 def fill(pictures: Pictures, transform: Transform, target: Path, key: str, workers: int, save: float = SAVE) -> dict:
@@ -46,11 +48,17 @@ def fill(pictures: Pictures, transform: Transform, target: Path, key: str, worke
             )
         array[item.row] = image
 
+    settled, often = 0, max(1, RELEASE // int(np.prod(shape)))
+
     def settle() -> None:
+        nonlocal settled
         item, future = pending.popleft()
         future.result()
         done[item.row] = True
         progress.step()
+        settled += 1
+        if settled % often == 0:
+            release(array)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -110,6 +118,12 @@ def new_array(target: Path, shape: tuple[int, ...]) -> np.ndarray:
             raise ZsrError(f"{target.parent}: no room for {gigabytes(size)} ({error.strerror}); make room") from error
         raise
     return array
+
+
+def release(array: np.memmap) -> None:
+    """Take the array's pages out of this process: the kernel keeps and writes them, but no job is killed for them."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def gigabytes(size: int) -> str:
