@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 from filelock import FileLock
+
+from zsr.errors import ZsrError
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "zsr", "zsr_kernels", "envs", "resources")
@@ -100,6 +104,20 @@ def copy(finished: Project, tmp_path: Path) -> Project:
     """The finished project with its results, memory and times."""
     shutil.copytree(finished.folder, tmp_path / "project", symlinks=True, copy_function=shutil.copy2)
     return Project(tmp_path / "project")
+
+
+def assert_runs(code: str, folder: Path) -> None:
+    """A Python of its own, which has imported nothing yet, runs the code in `folder` without an error."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0
+
+
+@contextmanager
+def refused(message: str) -> Iterator[None]:
+    """What stands inside is a mistake, and the error is one line that matches."""
+    with pytest.raises(ZsrError, match=message) as caught:
+        yield
+    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Backbones: built by seed, loaded only into their own architecture, prompts of known words alone."""
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from conftest import assert_runs
 from safetensors.torch import save_file
 
 from zsr.errors import ZsrError
@@ -167,7 +165,4 @@ def test_open_clip_imported_lightly_is_open_clip(tmp_path):
         "assert open_clip.CLIP is light and clip_class() is light\n"
         "assert open_clip.create_model and torchvision.models.resnet18 and timm.create_model\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ARCHS.parents[2])}
-    )
-    assert done.returncode == 0
+    assert_runs(code, tmp_path)

@@ -4,9 +4,9 @@ import copy
 from fractions import Fraction
 
 import pytest
+from conftest import refused
 
 from zsr import config, epsilon, registry
-from zsr.errors import ZsrError
 
 
 def put(value):
@@ -63,9 +63,8 @@ MISTAKES = {
 def test_mistake(mini, mistake):
     mutate, message = MISTAKES[mistake]
     mutate(mini)
-    with pytest.raises(ZsrError, match=message) as caught:
+    with refused(message):
         config.complete(mini)
-    assert "\n" not in str(caught.value)
 
 
 def test_the_argument_is_left_alone_and_defaults_are_filled_in(mini):

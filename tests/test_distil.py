@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from test_pretrain import ARCH
 
-from zsr.captions import of_class
+from zsr.captions import all_texts, of_class
 from zsr.data.readers.drawn import Drawn
-from zsr.distil import CHUNK, Distilling, DistilRecipe, Taught, all_texts, ask, check_student
+from zsr.distil import Distilling, DistilRecipe, Taught, ask, check_student
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone, build
-from zsr.pretrain import Pretraining, PretrainRecipe
+from zsr.pretrain import CHUNK, Pretraining, PretrainRecipe
 
 RECIPE = DistilRecipe(steps=30, batch=32, lr=5e-3, warmup=4, text_batch=3)
 BEYOND = [text for name in ("four", "moon", "heart", "cross") for text in of_class(name, ["this is not {}"])]
@@ -149,9 +150,8 @@ def test_further_texts_are_no_negatives_and_no_caption_stands_twice(data, taught
 
 
 def test_a_student_that_cannot_follow_is_refused_before_the_teacher_is_asked(teacher):
-    with pytest.raises(ZsrError, match="its features have 16 dimensions, the student's 8") as caught:
+    with refused("its features have 16 dimensions, the student's 8"):
         check_student(teacher, build({**ARCH, "embed_dim": 8}), [])
-    assert "\n" not in str(caught.value)
     with pytest.raises(ZsrError, match="zeppelin"):
         check_student(teacher, build(ARCH), ["a zeppelin"])
 

@@ -5,8 +5,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import encoders
@@ -16,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from conftest import ROOT
+from conftest import ROOT, assert_runs, refused
 from encoders import image_file, projection_file, sentence_folder
 from safetensors.torch import load_file, save_file
 from scipy.special import erf
@@ -141,9 +139,8 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_another_sentence_encoder_is_refused_in_one_line(tmp_path, what):
     changes, message = REFUSED[what]
-    with pytest.raises(ZsrError, match=message) as caught:
+    with refused(message):
         sentence.read(finder(sentence_folder(tmp_path / "text", **changes)), "text")
-    assert "\n" not in str(caught.value)
 
 
 # -- stored vectors ---------------------------------------------------------------------------------------------------
@@ -275,8 +272,7 @@ def test_timm_imported_lightly_is_timm(tmp_path):
         "assert type(full) is type(light) and str(full) == str(light)\n"
         "assert timm.data.create_dataset and torchvision.models.resnet18\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0
+    assert_runs(code, tmp_path)
 
 
 # -- the config -------------------------------------------------------------------------------------------------------
@@ -364,9 +360,8 @@ def put(backbone: dict, part: str, **changes: object) -> dict:
 def test_mistake(config, mistake):
     change, message = MISTAKES[mistake]
     config["backbones"] = [change(config["backbones"][0])]
-    with pytest.raises(ZsrError, match=message) as caught:
+    with refused(message):
         complete(config)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -388,8 +383,7 @@ def test_the_plan_imports_neither_torch_nor_timm(tmp_path):
         "import sys\nimport zsr.plan\n"
         "assert not [n for n in sys.modules if n.split('.')[0] in ('torch', 'timm', 'tokenizers', 'huggingface_hub')]\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0
+    assert_runs(code, tmp_path)
 
 
 # -- fine-tuning ------------------------------------------------------------------------------------------------------

@@ -4,15 +4,13 @@ import hashlib
 import json
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, assert_runs, refused
 from safetensors.torch import save_file
 
 from zsr.config import complete
@@ -98,8 +96,7 @@ def test_the_plan_imports_neither_torch_nor_open_clip(tmp_path):
         "import open_clip.pretrained as theirs\n"
         "assert theirs._has_hf_hub and theirs._has_safetensors\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0
+    assert_runs(code, tmp_path)
 
 
 # -- formats ----------------------------------------------------------------------------------------------------------
@@ -193,9 +190,8 @@ def test_damaged_and_foreign_files_get_one_line(tmp_path):
         ("none.pt", "no state dict in it; it holds optimizer"),
         ("text.pt", "not a checkpoint|holds more"),
     ):
-        with pytest.raises(ZsrError, match=message) as caught:
+        with refused(message):
             weights.read(tmp_path / name)
-        assert "\n" not in str(caught.value)
     with pytest.raises(ZsrError, match="its sha256 is"):
         weights.check(tmp_path / "none.pt", "0" * 64)
     other = tiny().state_dict()
@@ -300,9 +296,8 @@ MISTAKES = {
 def test_mistake(mini, mistake):
     entry, message = MISTAKES[mistake]
     mini["backbones"] = [entry]
-    with pytest.raises(ZsrError, match=message) as caught:
+    with refused(message):
         complete(mini)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_local_file_is_named_by_its_content(mini, tmp_path):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 
-from zsr.errors import ZsrError
 from zsr.interpolation import mix, offsets
 from zsr.models.backbone import build
 
@@ -73,9 +73,8 @@ def test_prompts_of_two_models_of_one_method_mix_too():
     ],
 )
 def test_other_tensors_are_one_line(start, end, words):
-    with pytest.raises(ZsrError, match=words) as caught:
+    with refused(words):
         mix(BASE, start, end, 0.5)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_mixed_tower_computes_with_mixed_weights():

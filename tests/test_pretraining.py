@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from encoders import TOWER, image_file, projection_file
 from jobs import run
 from safetensors.torch import save_file
@@ -17,7 +18,6 @@ from test_stops import stop_after
 from zsr.captions import of_class
 from zsr.config import complete
 from zsr.datasets import definition
-from zsr.errors import ZsrError
 from zsr.models import parts
 from zsr.plan import Plan
 from zsr.store import digest
@@ -80,9 +80,8 @@ MISTAKES = {
 def test_mistake(config, mistake):
     change, message = MISTAKES[mistake]
     change(config)
-    with pytest.raises(ZsrError, match=message) as caught:
+    with refused(message):
         complete(config)
-    assert "\n" not in str(caught.value)
 
 
 def pretraining(config: dict, name: str = "vit") -> dict:

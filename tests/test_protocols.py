@@ -5,9 +5,9 @@ import copy
 import pandas as pd
 import pytest
 import synthetic
+from conftest import refused
 
 from zsr import config, protocol
-from zsr.errors import ZsrError
 from zsr.plan import Plan
 from zsr.report import tables
 from zsr.report.headline import UNION
@@ -102,9 +102,8 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_one_line(mini, mistake):
     entry, message = MISTAKES[mistake]
-    with pytest.raises(ZsrError, match=message) as caught:
+    with refused(message):
         config.complete(with_protocols(mini, entry))
-    assert "\n" not in str(caught.value)
 
 
 def test_a_chained_cell_says_what_it_follows_and_needs_it(mini):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import refused
 from method_setting import fit, make_source, make_task
 
 from zsr.errors import ZsrError
@@ -55,9 +56,8 @@ def test_no_shots_are_all():
     ],
 )
 def test_a_class_that_has_too_few_is_named(counts, classes, words):
-    with pytest.raises(ZsrError, match=words) as caught:
+    with refused(words):
         source(counts).subset(0, 0, 6, classes)
-    assert "\n" not in str(caught.value)
 
 
 def test_the_training_sees_the_shots_and_names_the_class(tmp_path):

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from conftest import refused
 
 from zsr import config, evaluate, loading
 from zsr.attacks import Normalized, attack
-from zsr.errors import ZsrError
 from zsr.plan import Plan
 from zsr.report import alarms
 
@@ -57,9 +57,8 @@ MISTAKES = {
 def test_mistakes_are_one_line(mini, mistake):
     mutate, message = MISTAKES[mistake]
     mutate(mini)
-    with pytest.raises(ZsrError, match=message) as caught:
+    with refused(message):
         config.complete(mini)
-    assert "\n" not in str(caught.value)
 
 
 def test_the_source_is_the_model_of_the_same_backbone_and_seed(mini):

@@ -1,6 +1,7 @@
 """Images of a prepared split with their captions: those of the data, or each image's class in every template."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,11 @@ def prompts(labels: np.ndarray, classes: list[str], templates: list[str]) -> lis
 def of_class(name: str, templates: list[str]) -> list[str]:
     """One class's prompts."""
     return [template.replace("{}", name) for template in templates]
+
+
+def all_texts(captions: list[str], beyond: Iterable[str] = ()) -> list[str]:
+    """Each different caption and further text once, in a fixed order."""
+    return sorted({text for caption in captions for text in caption.split(BETWEEN)} | set(beyond))
 
 
 def read_pairs(data: Path, record: dict, named: dict) -> tuple[np.ndarray, list[str]]:

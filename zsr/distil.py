@@ -19,12 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.captions import BETWEEN
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
-from zsr.pretrain import Pretraining, PretrainRecipe
-
-CHUNK = 128  # images or texts of one forward of the teacher
+from zsr.pretrain import CHUNK, Pretraining, PretrainRecipe, parts
 
 
 @dataclass(frozen=True)
@@ -71,14 +68,12 @@ def ask(
 ) -> Taught:
     """A teacher's features of all images and texts, each once; `told` hears of each chunk of images."""
     clip = teacher.clip.to(device).eval()
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (teacher.mean, teacher.std))
     features, vectors = [], []
     with torch.no_grad():
         for at in range(0, len(texts), CHUNK):  # first: a text that it cannot take is found at once
             vectors.append(F.normalize(teacher.encode_text(texts[at : at + CHUNK]).float(), dim=1).cpu())
-        for at in range(0, len(images), CHUNK):
-            part = torch.from_numpy(np.array(images[at : at + CHUNK])).to(device).float().div_(255)
-            features.append(F.normalize(clip.encode_image((part - mean) / std).float(), dim=1).cpu())
+        for part in parts(teacher, images, device):
+            features.append(F.normalize(clip.encode_image(part).float(), dim=1).cpu())
             told()
     found = Taught(torch.cat(features), {text: i for i, text in enumerate(texts)}, torch.cat(vectors))
     for what, rows in (("image", found.images), ("text", found.vectors)):
@@ -86,11 +81,6 @@ def ask(
         if len(bad):
             raise ZsrError(f"teacher: its feature of {what} {int(bad[0])} is not finite; take another teacher")
     return found
-
-
-def all_texts(captions: list[str], beyond: list[str]) -> list[str]:
-    """What a teacher is asked: each different caption and further text, in a fixed order."""
-    return sorted({text for caption in captions for text in caption.split(BETWEEN)} | set(beyond))
 
 
 class Distilling(Pretraining):

@@ -63,11 +63,9 @@ class Job:
         """The record of an upstream result, checked against the spec that this job names for it."""
         return store.read_record(self.input(name), self.spec["needs"][name])
 
-    def embeddings(self) -> Path:
+    def embeddings(self, name: str = "head") -> Path:
         """The class embeddings that this job reads, checked against the digest of their record."""
-        return store.check_digest(
-            self.input("head").with_suffix(".safetensors"), self.record("head")["digests"]["head"]
-        )
+        return store.check_digest(self.input(name).with_suffix(".safetensors"), self.record(name)["digests"]["head"])
 
     def check_code(self) -> dict[str, str]:
         """Compare the code on disk with the spec's fingerprint; returns the hash of each file."""

@@ -15,16 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsr.captions import BETWEEN
+from zsr.captions import BETWEEN, all_texts
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
 from zsr.models.resize import pair, resized
-from zsr.pretrain import Pretraining, PretrainRecipe
+from zsr.pretrain import CHUNK, Pretraining, PretrainRecipe, parts
 
 if TYPE_CHECKING:
     from zsr.models.kinds.dual import Dual
-
-CHUNK = 128  # images or texts of one forward
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,12 @@ class Joining(Pretraining):
 def pairs(backbone: Backbone, images: np.ndarray, captions: list[str], device: str, resize: str) -> Pairs:
     """Features of all images and vectors of all texts, each once."""
     clip = backbone.clip.to(device).eval()
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (backbone.mean, backbone.std))
     size = pair(backbone.image_size)
-    texts = sorted({text for caption in captions for text in caption.split(BETWEEN)})
+    texts = all_texts(captions)
     features, vectors = [], []
     with torch.no_grad():
-        for at in range(0, len(images), CHUNK):
-            part = torch.from_numpy(np.ascontiguousarray(images[at : at + CHUNK])).to(device).float().div_(255)
-            features.append(clip.visual.trunk(resized((part - mean) / std, size, resize)).cpu())
+        for part in parts(backbone, images, device):
+            features.append(clip.visual.trunk(resized(part, size, resize)).cpu())
         for at in range(0, len(texts), CHUNK):
             tokens = backbone.tokens(texts[at : at + CHUNK]).to(device)
             vectors.append(F.normalize(clip.text(tokens), dim=1).cpu())

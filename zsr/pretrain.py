@@ -21,6 +21,8 @@ from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
 from zsr.schedule import warm_cosine
 
+CHUNK = 128  # images or texts of one forward of what does not train
+
 
 @dataclass(frozen=True)
 class PretrainRecipe:
@@ -53,8 +55,7 @@ class Pretraining:
         self.backbone, self.images, self.recipe, self.seed, self.device = backbone, images, recipe, seed, device
         self.step = 0
         self.model = backbone.clip.to(device).train()
-        self.mean = torch.tensor(backbone.mean, device=device).view(1, -1, 1, 1)
-        self.std = torch.tensor(backbone.std, device=device).view(1, -1, 1, 1)
+        self.mean, self.std = statistics(backbone, device)
         self.known, self.choices = caption_table(captions)
         self.tokens = backbone.tokens(self.known)
         self.optimizer = make_optimizer(self.model, recipe)
@@ -95,8 +96,7 @@ class Pretraining:
 
     def inputs(self, chosen: np.ndarray) -> Tensor:
         """What the image tower reads of some images."""
-        images = torch.from_numpy(np.ascontiguousarray(self.images[chosen])).to(self.device).float().div_(255)
-        return (images - self.mean) / self.std
+        return normalised(self.images[chosen], self.mean, self.std, self.device)
 
     def chosen(self, step: int) -> tuple[np.ndarray, int, int]:
         """The images of a step, its epoch, and its place there."""
@@ -150,6 +150,24 @@ class Pretraining:
     def __iter__(self) -> Iterator[dict[str, float]]:
         while self.step < self.recipe.steps:
             yield self.advance()
+
+
+def statistics(backbone: Backbone, device: str) -> tuple[Tensor, Tensor]:
+    """Mean and std of a backbone's pixels, ready for images [B, 3, H, W]."""
+    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (backbone.mean, backbone.std))
+    return mean, std
+
+
+def normalised(images: np.ndarray, mean: Tensor, std: Tensor, device: str) -> Tensor:
+    """What an image tower reads of uint8 images; those of a read-only map are copied, which torch would warn of."""
+    return (torch.from_numpy(np.require(images, requirements="CW")).to(device).float().div_(255) - mean) / std
+
+
+def parts(backbone: Backbone, images: np.ndarray, device: str) -> Iterator[Tensor]:
+    """All images of a set as the tower reads them, CHUNK at a time."""
+    mean, std = statistics(backbone, device)
+    for at in range(0, len(images), CHUNK):
+        yield normalised(images[at : at + CHUNK], mean, std, device)
 
 
 def caption_table(captions: list[str]) -> tuple[list[str], np.ndarray]:

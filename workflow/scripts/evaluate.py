@@ -14,7 +14,6 @@ from zsr.job import START, Job, run
 from zsr.models.backbone import Backbone
 from zsr.models.trained import load_trained
 from zsr.rows import write_rows
-from zsr.store import check_digest
 
 
 def work(job: Job) -> None:
@@ -59,8 +58,7 @@ def attacked(job: Job, base: str, model: str, texts: str) -> tuple[Backbone, nn.
     """The backbone, and the network that is attacked: a model with the class embeddings that it is evaluated with."""
     weights, changed = (job.input(role).with_name("weights.safetensors") for role in (base, model))
     backbone, method = load_trained(weights, job.record(base), changed, job.record(model))
-    embeddings = check_digest(job.input(texts).with_suffix(".safetensors"), job.record(texts)["digests"]["head"])
-    return backbone, evaluate.network(backbone, method, load_file(embeddings)["head"])
+    return backbone, evaluate.network(backbone, method, load_file(job.embeddings(texts))["head"])
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from zsr.captions import of_class, read_pairs
+from zsr.captions import all_texts, of_class, read_pairs
 from zsr.checkpoint import Checkpoint
 from zsr.cost import peak_megabytes
-from zsr.distil import CHUNK, Distilling, DistilRecipe, all_texts, ask, check_student
+from zsr.distil import Distilling, DistilRecipe, ask, check_student
 from zsr.job import Job, run
 from zsr.models.backbone import Backbone, build, load_backbone, save_tensors
-from zsr.pretrain import Pretraining, PretrainRecipe
+from zsr.pretrain import CHUNK, Pretraining, PretrainRecipe
 from zsr.progress import Progress
 from zsr.trainlog import TrainLog
 
