@@ -1,21 +1,16 @@
 """Models for the tests of the attacks: those of the benchmarks (`benchmarks/victims.py`), and some that misbehave."""
 
-import importlib.util
 from functools import cache
-from pathlib import Path
 
 import torch
+from conftest import load_benchmark
 from torch import Tensor, nn
 
 from zsr.attacks import Normalized
 
 torch.set_num_threads(1)  # small models: a second thread costs more than it brings
 
-_spec = importlib.util.spec_from_file_location(
-    "victims", Path(__file__).resolve().parent.parent / "benchmarks" / "victims.py"
-)
-victims = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(victims)
+victims = load_benchmark("victims")
 
 images = victims.images
 

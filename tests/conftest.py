@@ -1,5 +1,6 @@
 """Shared fixtures: a copy of the project to change, and small configs."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -104,6 +106,14 @@ def copy(finished: Project, tmp_path: Path) -> Project:
     """The finished project with its results, memory and times."""
     shutil.copytree(finished.folder, tmp_path / "project", symlinks=True, copy_function=shutil.copy2)
     return Project(tmp_path / "project")
+
+
+def load_benchmark(name: str) -> ModuleType:
+    """benchmarks/NAME.py, which is no package."""
+    found = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 def assert_runs(code: str, folder: Path) -> None:

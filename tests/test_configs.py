@@ -1,13 +1,12 @@
 """Every config that ships is planned, job by job, and says in its header what it costs."""
 
-import importlib.util
 import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, load_benchmark
 
 from zsr import registry
 from zsr.plan import Plan
@@ -33,14 +32,6 @@ REAL = {
 }
 
 COST = re.compile(r"(\d+) h fine-tuning, (\d+) h evaluation, (\d+) GB of images, (\d+) GB of weights, (\d+) jobs")
-
-
-def hours():
-    """benchmarks/hours.py, which is no package."""
-    found = importlib.util.spec_from_file_location("hours", ROOT / "benchmarks" / "hours.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +60,7 @@ def test_jobs(plans, path):
 def test_the_header_says_what_it_costs(plans, path):
     header = " ".join((ROOT / path).read_text().partition("\ndevice")[0].replace("\n#", "").split())
     said = [int(number) for number in COST.search(header).groups()]
-    cost = hours().estimate(plans[path])
+    cost = load_benchmark("hours").estimate(plans[path])
     found = [round(cost[key]) for key in ("training", "evaluation", "images", "weights")]
     assert said == [*found, CONFIGS[path]]
     assert "Hardware: " in header and f"--configfile {path}" in header
