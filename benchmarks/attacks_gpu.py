@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zsr.attacks import Normalized, attack
+from zsr.attacks.arithmetic import arithmetic
 from zsr.attacks.autoattack_reference import _quietly, installed
 
 RESULTS = Path(__file__).parent / "results" / "attacks_gpu.csv"
@@ -51,14 +52,15 @@ def clock(device: str) -> float:
     return time.perf_counter()
 
 
-def matmul_rate(device: str, dtype: torch.dtype, n: int) -> float:
+def matmul_rate(device: str, precision: str, n: int) -> float:
     """TFLOP/s of an n x n product."""
-    a = torch.randn(n, n, device=device, dtype=dtype)
-    for _ in range(3):
-        a @ a
-    begun = clock(device)
-    for _ in range(20):
-        a @ a
+    a = torch.randn(n, n, device=device, dtype=torch.float16 if precision == "fp16" else torch.float32)
+    with arithmetic(torch.device(device), precision):
+        for _ in range(3):
+            a @ a
+        begun = clock(device)
+        for _ in range(20):
+            a @ a
     return 20 * 2 * n**3 / (clock(device) - begun) / 1e12
 
 
@@ -92,7 +94,7 @@ def pgd(model: Normalized, x: Tensor, y: Tensor, eps: float, options: argparse.N
     forward, backward = flops_per_pass(model, x[:2].float() / 255)
     verdicts = {}
     for precision in ("fp32", "tf32", "fp16") if cuda else ("fp32",):
-        rate = matmul_rate(device, torch.float16 if precision == "fp16" else torch.float32, 8192 if cuda else 512)
+        rate = matmul_rate(device, precision, 8192 if cuda else 512)
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         settings = {"steps": options.steps, "precision": precision, "verdict": "last", "keep_images": False}

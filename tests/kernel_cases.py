@@ -53,6 +53,13 @@ def same(got, wanted, exact=True):
 
 
 @case
+def bytes_become_the_nearest_floats():
+    """CUDA divides by a number through its reciprocal: half of the 256 values would be another float."""
+    every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(reference.pixels(every), (every.double() / 255).float())
+
+
+@case
 def linf_step_is_bit_equal_over_shapes_and_dtypes():
     for shape, grad_dtype, out, uint8 in itertools.product(
         SHAPES, DTYPES, (torch.float32, torch.float16), (True, False)
@@ -119,7 +126,7 @@ def l2_step_guards_a_zero_gradient():
 
 
 @case
-def apgd_step_is_bit_equal():
+def apgd_step_matches():
     for shape, grad_dtype, uint8 in itertools.product(SHAPES[1:], DTYPES, (True, False)):
         x, x0, grad = batch(shape, 3, uint8, grad_dtype)
         x_prev, _, grad_best = batch(shape, 4, uint8, grad_dtype)

@@ -27,6 +27,16 @@ def test_standard_evaluation(capsys):
     assert a.clean_accuracy(x, y) == float((a.verdicts.clean == y).float().mean())
 
 
+def test_labels_may_be_a_list(capsys):
+    x, y = images(8, 1)
+    adversary = AutoAttack(trained("linear"), norm="Linf", eps=0.02, version="custom", attacks_to_run=["apgd-ce"])
+    adversary.apgd.n_iter = 2
+    one, other = (adversary.run_standard_evaluation(x, labels) for labels in (y, y.tolist()))
+    assert torch.equal(one, other)
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == said[2:]
+
+
 def test_bytes_come_back_as_255ths():
     """Standing images too: mixed with bytes they would be 255 times too bright."""
     x, y = images(20, 5)

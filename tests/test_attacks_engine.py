@@ -8,8 +8,10 @@ import torch
 from attack_models import Counting, Shy, images, radius, trained, victims
 from torch import nn
 
+import zsr_kernels
 from zsr import registry
 from zsr.attacks import Normalized, attack
+from zsr.attacks.autoattack import AutoAttack
 from zsr.attacks.pgd import PGD
 
 
@@ -192,6 +194,49 @@ def test_transfer_makes_examples_elsewhere():
     assert (v.x_adv - x).abs().max() <= eps + 1e-6
     itself = attack(target, x, seen, "transfer", eps=eps, source=target, steps=10)
     assert itself.robust.sum() <= attack(target, x, seen, "pgd", eps=eps, steps=10).robust.sum() + 2
+
+
+def test_transfer_judges_the_last_iterate_whatever_the_source_thinks_of_it():
+    """A source whose logits never change, but whose gradient leads away from the label."""
+    target, eps = trained("linear"), 2 * radius("linear", "linf")
+    x, _ = images(40, 12)
+    seen = target(x).argmax(1)
+
+    def source(v):
+        logits = target(v)
+        return logits - logits.detach() + torch.nn.functional.one_hot(seen_of(v), logits.shape[1])
+
+    def seen_of(v):  # every image that is shown is a perturbed one of x: the nearest
+        return seen[torch.cdist(v.detach().flatten(1), x.flatten(1)).argmin(1)]
+
+    v = attack(target, x, seen, "transfer", eps=eps, source=source, steps=10)
+    assert v.robust.sum() <= attack(target, x, seen, "pgd", eps=eps, steps=10).robust.sum() + 2
+    assert v.robust.sum() < 40
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("name", ["apgd-ce", "pgd", "fab-t"])
+def test_one_step_is_enough_to_run(name, norm):
+    x, y = images(6, 13)
+    v = attack(trained("linear"), x, y, name, norm=norm, eps=radius("linear", "linf"), steps=1)
+    assert (v.distance <= radius("linear", "linf") + 1e-6).all()
+
+
+def test_every_way_into_the_network_is_by_the_kernels_asked_for(monkeypatch):
+    """On a GPU without Triton 'auto' is an error in the middle of an attack."""
+    asked, normalize = set(), zsr_kernels.normalize
+    monkeypatch.setattr(zsr_kernels, "normalize", lambda *a: asked.add(a[4]) or normalize(*a))
+    x, y = images(6, 13)
+    for name, norm in (("fab-t", "linf"), ("apgd-ce", "l1"), ("square", "linf"), ("square", "l2")):
+        settings = {"queries": 2} if name == "square" else {"steps": 2}
+        attack(trained("cnn"), x, y, name, norm=norm, eps=0.01, kernels="reference", **settings)
+    assert asked == {"reference"}
+
+
+def test_notes_are_of_the_norm():
+    """In L1 the targeted part has five targets, which eight classes have."""
+    assert any(note.startswith("apgd-t: 7 target classes instead of 9") for note in AutoAttack().notes("linf", 8, ""))
+    assert not any(note.startswith("apgd-t") for note in AutoAttack().notes("l1", 8, ""))
 
 
 def test_square_finds_what_gradients_would_without_them():

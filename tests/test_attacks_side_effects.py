@@ -105,6 +105,18 @@ def test_nothing_is_left_behind_when_the_model_raises():
     assert_unchanged(before, snapshot(model))
 
 
+def test_other_devices_keep_their_random_numbers(monkeypatch):
+    """`torch.manual_seed` would seed every GPU of the process, also those that the attack has nothing to do with."""
+
+    def seed_all(*_):
+        raise AssertionError("all devices were seeded")
+
+    model, (x, y) = fresh(), images(4)
+    monkeypatch.setattr(torch, "manual_seed", seed_all)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seed_all)
+    attack(model, x, y, "pgd", eps=0.03, steps=2)
+
+
 def test_the_attack_sees_the_model_in_eval_mode():
     modes = []
 

@@ -38,6 +38,15 @@ MISTAKES = {
     "unknown method setting": (put({"beta": 1})("models", 1, "settings"), "unknown setting 'beta'"),
     "setting of wrong type": (put("ten")("protocols", 0, "attacks", 0, "steps"), "steps: 'ten' is not of type int"),
     "unknown recipe key": (put(3)("finetune", "momentom"), r"unknown setting 'momentom'; did you mean 'momentum'"),
+    "number below its range": (put(-3)("finetune", "epochs"), r"finetune\.epochs: -3\.0 is not above 0"),
+    "no batch": (put(0)("finetune", "batch"), r"finetune\.batch: 0 is not above 0"),
+    "negative clip": (put(-1)("finetune", "clip"), r"finetune\.clip: -1\.0 is less than 0"),
+    "momentum of one": (put(1)("finetune", "momentum"), r"finetune\.momentum: 1\.0 is not below 1"),
+    "not a number": (put(float("nan"))("finetune", "lr"), r"finetune\.lr: nan is not a number"),
+    "no pretraining": (put(0)("backbones", 0, "pretrain", "steps"), r"pretrain\.steps: 0 is not above 0"),
+    "unknown optimizer": (put("adam")("finetune", "optimizer"), "unknown value 'adam'; did you mean 'adamw'"),
+    "unknown mode of norms": (put("Train")("finetune", "batchnorm"), "unknown value 'Train'; did you mean 'train'"),
+    "unknown precision": (put("half")("finetune", "amp"), r"amp: unknown value 'half'; known: bf16, fp16, off"),
     "no restart": (put(0)("protocols", 0, "attacks", 0, "restarts"), r"attacks\[0\]: restarts is 0; it needs at least"),
     "no length": (put("eps/zero")("protocols", 0, "attacks", 0, "step_size"), r"step_size: 'eps/zero' is no length"),
     "ε zero": (put([0])("protocols", 0, "eps"), r"ε 0 is outside \(0, 1\]"),
@@ -65,6 +74,29 @@ def test_mistake(mini, mistake):
     mutate(mini)
     with refused(message):
         config.complete(mini)
+
+
+CHOICES = {
+    ("pmg-aft", "variant"): ("cod", "code"),
+    ("simclip", "variant"): ("papers", "paper"),
+    ("tga-zsr", "normalise"): ("token", "tokens"),
+    ("apd", "teacher"): ("ofline", "offline"),
+    ("apt", "perturb"): ("currant", "current"),
+    ("vp-token", "criterion"): ("tekoa", "tecoa"),
+}
+
+
+@pytest.mark.parametrize(("method", "setting"), CHOICES)
+def test_a_choice_that_a_method_does_not_have(mini, method, setting):
+    given, near = CHOICES[method, setting]
+    mini["models"].append({"name": "new", "method": method, "backbones": ["vit"], "settings": {setting: given}})
+    with refused(rf"'new'.*\.{setting}: unknown value '{given}'; did you mean '{near}'"):
+        config.complete(mini)
+
+
+def test_off_is_what_yaml_reads_as_false(mini):
+    mini["finetune"]["amp"] = False
+    assert config.complete(mini)["models"][1]["source"]["recipe"]["amp"] == "off"
 
 
 def test_the_argument_is_left_alone_and_defaults_are_filled_in(mini):

@@ -16,7 +16,7 @@ CONFIGS = {
     "config/paper.yaml": 2928,
     "config/imagenet.yaml": 1574,
     "config/fewshot.yaml": 1262,
-    "config/large-eps.yaml": 1299,
+    "config/large-eps.yaml": 3419,
     "config/ablations-tecoa.yaml": 2706,
 }
 

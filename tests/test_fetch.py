@@ -64,6 +64,7 @@ def test_fetched_and_loaded_it_computes_what_open_clip_computes(config, tmp_path
         assert torch.allclose(ours.visual(images), theirs.encode_image(images), atol=1e-6)
         assert torch.allclose(ours.encode_text(prompts), theirs.encode_text(tokens), atol=1e-6)
     assert torch.equal(ours.tokens(prompts), tokens)
+    assert ours.visual.output_dim == ours.visual(images).shape[1]  # for methods that need D
     assert ours.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
     assert ours.mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
 

@@ -35,6 +35,12 @@ def steps():
         yield "start", (x0, torch.tensor([3, 4]), 1, 2, 0.03, "linf", *stats, torch.float32)
         loss, rises = torch.tensor([1.0, 2.0]), torch.zeros(2, dtype=torch.int64)
         yield "apgd_track", (x, g, loss, x.clone(), g.clone(), loss.flip(0), loss.clone(), rises)
+    x, x0, g = (t.to(memory_format=torch.channels_last) for t in batch())  # Triton writes contiguous tensors
+    yield "linf_step", (x, x0, g, one, one, MEAN, STD, torch.float16)
+    yield "linf_step", (x, x0, g, one, one, None, None, torch.float32)
+    yield "apgd_step", (x, x0, x0, x0, g, g, None, rows, rows, one, "linf", None, None, torch.float32)
+    yield "start", (x0, torch.tensor([3, 4]), 1, 2, 0.03, "linf", None, None, torch.float32)
+    yield "normalize", (x, MEAN, STD, torch.float16)
     yield "normalize", (batch()[0].requires_grad_(), MEAN, STD, torch.float32)
     yield "normalize", (batch(True)[1], MEAN, STD, torch.float16)
 

@@ -189,6 +189,29 @@ def test_training_moves_the_student_alone_from_a_finite_start(method, tmp_path):
     assert all(not torch.equal(value, before[name]) for name, value in task.visual.named_parameters())
 
 
+def stemmed() -> nn.Module:
+    """A VisionTransformer with BatchNorm before its blocks, as the drawn one has."""
+    tower = vit()
+    first = tower.conv1
+    norm = nn.BatchNorm2d(first.out_channels)
+    tower.conv1 = nn.Sequential(first, norm)
+    return tower
+
+
+@pytest.mark.parametrize("method", [TGAZSR(), CompTGA(map_size=28)], ids=["tga-zsr", "comp-tga"])
+def test_the_clean_forward_leaves_the_statistics_of_batchnorm(method):
+    """They move once a step, on the adversarial images, as in TeCoA."""
+    states = []
+    for m in (method, TeCoA()):
+        task = make_task(stemmed, classes=tuple("abcd"), encode_text=encode)
+        m.prepare(task, make_source(side=SIDE))
+        task.visual.train()
+        m.loss(task, make_batch(3, SIDE))
+        states.append(task.visual.conv1[1].state_dict())
+    assert states[0]["num_batches_tracked"] == 1
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_forwards_are_counted(monkeypatch):
     """Adversarial and clean student, clean original; without β no clean student."""
     counts = []
@@ -227,5 +250,3 @@ def test_mistakes_are_named_before_anything_is_computed(tmp_path):
         fit(tmp_path, CompTGA(), make_task(vit))
     with pytest.raises(ZsrError, match="no place"):
         fit(tmp_path, CompTGA(template="background"), make_task(vit, classes=tuple("abcd"), encode_text=encode))
-    with pytest.raises(ZsrError, match="unknown normalise 'token'; did you mean 'tokens'"):
-        TGAZSR(normalise="token")

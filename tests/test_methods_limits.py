@@ -100,6 +100,18 @@ def test_the_inner_attack_leaves_no_gradient(name, monkeypatch):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_the_inner_attack_follows_a_scaled_loss():
+    """Float16 needs the scale; a power of two changes no bit in float32."""
+    ends = []
+    for scale in (1.0, 1024.0):
+        task, seen = make_task(), []
+        task.attack_scale = scale
+        task.visual.register_full_backward_hook(lambda m, i, o, seen=seen: seen.append(o[0].abs().max()))
+        ends.append((TeCoA().attack(task, make_batch()).x, seen[0]))
+    assert torch.equal(ends[0][0], ends[1][0])
+    assert ends[1][1] == 1024 * ends[0][1]
+
+
 @pytest.mark.parametrize("method", [PMGAFT(), CAW(), UCAT(), TRADES()], ids=lambda m: type(m).__name__)
 def test_one_forward_a_step_moves_the_statistics(method):
     """The one of the limit: further terms see the batch, but leave BatchNorm's running values."""

@@ -82,3 +82,14 @@ def test_the_authors_code_with_few_classes(classes):
     x = torch.rand(8, 3, 4, 4)
     v = attack(model, x, model(x).argmax(1), "autoattack-reference", eps=0.02, only="apgd-ce,apgd-t,fab-t")
     assert any("left out" in note for note in v.notes)
+
+
+def test_the_authors_losses_are_not_run_in_float16():
+    """There the gradient of a confident image is 0, and it would stand because nothing has attacked it."""
+    model, (x, y) = trained("cnn"), images(12, 5)
+    half, full = (
+        attack(model, x, y, "autoattack-reference", eps=0.02, only="apgd-ce", precision=p) for p in ("fp16", "fp32")
+    )
+    assert torch.equal(half.robust, full.robust) and torch.equal(half.x_adv, full.x_adv)
+    assert half.passes == full.passes
+    assert any("passes in float32" in note for note in half.notes)

@@ -21,7 +21,7 @@ from zsr.models.context import check_depth
 from zsr.pretraining import check_teachers
 from zsr.registry import PACKAGE
 from zsr.schema import check_schema
-from zsr.settings import check_settings, settings_of
+from zsr.settings import check_recipe, settings_of
 
 
 def read(path: Path) -> dict:
@@ -91,10 +91,10 @@ def _recipe(config: dict, over: dict, where: str) -> dict:
     dataset, split, transform = merged.pop("dataset"), merged.pop("split"), merged.pop("transform")
     size = need_split(config, dataset, split, f"{where}.split")
     transform = transforms.choose(transform, config["datasets"][dataset], f"{where}.transform ('{dataset}')")
-    recipe = check_settings(registry.fields_of(PACKAGE / "recipe.py", "Recipe"), merged, where)
+    recipe = check_recipe(registry.fields_of(PACKAGE / "recipe.py", "Recipe"), merged, where)
     _check_shots(recipe, config["datasets"][dataset], dataset, size, where)
     batch, processes = recipe["batch"], recipe["processes"]
-    if processes < 1 or batch % processes:
+    if batch % processes:
         raise ZsrError(f"{where}.processes: a batch of {batch} cannot be split into {processes} equal parts")
     return {"dataset": dataset, "split": split, "transform": transform, "recipe": recipe}
 
@@ -104,8 +104,6 @@ def _check_shots(recipe: dict, about: dict, dataset: str, size: int, where: str)
     shots, classes = recipe["shots"], len(about["classes"])
     if not shots:
         return
-    if shots < 0:
-        raise ZsrError(f"{where}.shots: {shots} is less than 0; write how many images of each class, 0 for all")
     if recipe["images"]:
         raise ZsrError(f"{where}: images and shots are both set; take one of them out")
     if not about["labelled"] or not classes:

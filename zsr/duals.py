@@ -12,7 +12,7 @@ from zsr.datasets import need_split, need_words
 from zsr.errors import ZsrError
 from zsr.places import path_of
 from zsr.registry import PACKAGE
-from zsr.settings import check_settings
+from zsr.settings import check_recipe
 
 HEX = 64
 FILES = ("1_Pooling/config.json", "config.json", "model.safetensors", "modules.json", "tokenizer.json")
@@ -115,7 +115,7 @@ def _learn(config: dict, given: dict, where: str) -> dict:
     dataset, split = recipe.pop("dataset"), recipe.pop("split")
     transform = recipe.pop("transform")
     count = need_split(config, dataset, split, f"{where}.split")
-    recipe = check_settings(registry.fields_of(PACKAGE / "join.py", "JoinRecipe"), recipe, where)
+    recipe = check_recipe(registry.fields_of(PACKAGE / "join.py", "JoinRecipe"), recipe, where)
     about = config["datasets"][dataset]
     need_words(about, dataset, where)
     if recipe["batch"] > count - count // 10:

@@ -8,7 +8,7 @@ from zsr import registry
 from zsr.datasets import has_captions, need_split, need_words
 from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE
-from zsr.settings import check_settings
+from zsr.settings import check_recipe
 
 RECIPES = {False: ("pretrain.py", "PretrainRecipe"), True: ("distil.py", "DistilRecipe")}
 
@@ -26,7 +26,7 @@ def complete_pretraining(config: dict, backbone: dict, where: str) -> None:
         if not config["datasets"][name]["classes"]:
             raise ZsrError(f"{where}.pretrain.texts: '{name}' has no classes and so no prompts; take it out")
     file, kind = RECIPES[teacher is not None]
-    recipe = check_settings(registry.fields_of(PACKAGE / file, kind), recipe, f"{where}.pretrain")
+    recipe = check_recipe(registry.fields_of(PACKAGE / file, kind), recipe, f"{where}.pretrain")
     backbone["pretrain"] = {"dataset": dataset, "split": split, "recipe": recipe}
     if teacher is not None:
         backbone["pretrain"] |= {"teacher": teacher, "texts": texts}

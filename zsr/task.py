@@ -38,6 +38,7 @@ class Task:
     attack_alpha: float  # step size in units of ε
     seed: int
     kernels: str = "auto"
+    attack_scale: float = 1.0  # of the inner attack's loss; its steps follow directions alone
     classes: tuple[str, ...] = ()  # class names, in the head's order; for methods that write prompts of their own
     templates: tuple[str, ...] = ()  # the source set's
     encode_text: Callable[[list[str]], Tensor] | None = field(default=None, repr=False)  # prompts -> [P, D]

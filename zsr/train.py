@@ -23,6 +23,8 @@ from zsr.schedule import warm_cosine
 from zsr.source import Source
 from zsr.task import Task
 
+ATTACK_SCALE = 1024.0  # of the inner attack's loss under float16, where small gradients are rounded to 0
+
 
 def fine_tune(
     method: Method,
@@ -48,11 +50,14 @@ def fine_tune(
     optimizer = make_optimizer(recipe, parameters)
     warmup = min(recipe.warmup, steps // 5)  # the papers' 1000 steps would be all of a short training
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, warmup, steps))
-    scaler = torch.amp.GradScaler(device, enabled=recipe.amp == "fp16" and device == "cuda")
+    half = recipe.amp == "fp16" and device == "cuda"
+    scaler = torch.amp.GradScaler(device, enabled=half)
+    task.attack_scale = ATTACK_SCALE if half else 1.0
 
     state = checkpoint.load()
     first = restore(state, task.visual, optimizer, schedule, scaler) if state else 0
     before = state["seconds"] if state else 0.0  # spent by the runs that were interrupted
+    value = state["loss"] if state else math.nan  # a run may have been stopped after its last step
     progress = Progress("fine-tuning", steps, first)
     passes = Passes(task)
     start = time.monotonic()
@@ -81,7 +86,7 @@ def fine_tune(
         log({"step": step, "loss": value, "lr": rate, "grad_norm": norm, **extra})
         progress.step(note=f"loss {value:.4f}")
         spent = before + time.monotonic() - start
-        checkpoint.step(lambda: state_of(step + 1, spent, task.visual, optimizer, schedule, scaler))  # noqa: B023
+        checkpoint.step(lambda: state_of(step + 1, spent, value, task.visual, optimizer, schedule, scaler))  # noqa: B023
     seconds = before + time.monotonic() - start
     seen = (steps - first) * batch // task.peers.size  # by this process since it started
     task.visual.eval().requires_grad_(False)
@@ -111,10 +116,8 @@ def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.opti
     """SGD with momentum as in the papers, or AdamW with the momentum as β1."""
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    if recipe.optimizer == "adamw":
-        betas = (recipe.momentum, 0.999)
-        return torch.optim.AdamW(parameters, recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
-    raise ZsrError(f"finetune.optimizer: unknown optimizer '{recipe.optimizer}'; write sgd or adamw")
+    betas = (recipe.momentum, 0.999)
+    return torch.optim.AdamW(parameters, recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
 
 
 def order(count: int, batch: int, first: int, steps: int, seed: int) -> Iterator[np.ndarray]:
@@ -154,11 +157,12 @@ def check_finite(value: float, what: str, step: int, chosen: np.ndarray) -> None
         )
 
 
-def state_of(step: int, seconds: float, visual: nn.Module, optimizer, schedule, scaler) -> dict:
+def state_of(step: int, seconds: float, loss: float, visual: nn.Module, optimizer, schedule, scaler) -> dict:
     """All that the rest of the training depends on; data order and starts follow from the step."""
     return {
         "step": step,
         "seconds": seconds,
+        "loss": loss,
         "visual": visual.state_dict(),
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),

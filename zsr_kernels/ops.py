@@ -13,7 +13,13 @@ from zsr_kernels import reference
 
 def _apart(first: Tensor, second: Tensor) -> Tensor:
     """An op must not return one tensor twice: without a normalisation, pixels and network input are the same."""
+    second = second.contiguous()
     return second.clone() if second.data_ptr() == first.data_ptr() and second.numel() else second
+
+
+def _fake(like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """All ops return contiguous tensors, as Triton writes them, whatever the strides of the images."""
+    return torch.empty_like(like, dtype=dtype, memory_format=torch.contiguous_format)
 
 
 @torch.library.custom_op("zsr::linf_step", mutates_args=())
@@ -23,6 +29,7 @@ def linf_step(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.linf_step`, step and eps as tensors [B] or [1]."""
     y, net = zsr_kernels.linf_step(x, x0, grad, step, eps, mean, std, dtype)
+    y = y.contiguous()
     return y, _apart(y, net)
 
 
@@ -33,6 +40,7 @@ def l2_step(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.l2_step`, step and eps as tensors [B] or [1]."""
     y, net = zsr_kernels.l2_step(x, x0, grad, step, eps, mean, std, dtype)
+    y = y.contiguous()
     return y, _apart(y, net)
 
 
@@ -43,11 +51,12 @@ def l1_step(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.l1_step`, step and eps as tensors [B] or [1]."""
     y, net = zsr_kernels.l1_step(x, x0, grad, step, eps, mean, std, dtype, share)
+    y = y.contiguous()
     return y, _apart(y, net)
 
 
 def _fake_step(x, x0, grad, step, eps, mean, std, dtype, share=0.0):
-    return torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    return _fake(x), _fake(x, dtype)
 
 
 for _op in (linf_step, l2_step, l1_step):
@@ -63,12 +72,13 @@ def apgd_step(
     y, start, net = zsr_kernels.apgd_step(
         x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, norm, mean, std, dtype
     )
+    y = y.contiguous()
     return y, _apart(x, start), _apart(y, net)
 
 
 @apgd_step.register_fake
 def _(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, norm, mean, std, dtype):
-    return torch.empty_like(x), torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    return _fake(x), _fake(x), _fake(x, dtype)
 
 
 @torch.library.custom_op("zsr::apgd_track", mutates_args=("x_best", "grad_best", "loss_best", "loss_last", "rises"))
@@ -92,23 +102,24 @@ def start(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.start`."""
     y, net = zsr_kernels.start(x0, keys, seed, stream, eps, norm, mean, std, dtype)
+    y = y.contiguous()
     return y, _apart(y, net)
 
 
 @start.register_fake
 def _(x0, keys, seed, stream, eps, norm, mean, std, dtype):
-    return torch.empty_like(x0, dtype=torch.float32), torch.empty_like(x0, dtype=dtype)
+    return _fake(x0), _fake(x0, dtype)
 
 
 @torch.library.custom_op("zsr::normalize", mutates_args=())
 def normalize(x: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
     """`zsr_kernels.normalize`, differentiable with respect to float images."""
-    return zsr_kernels.normalize(x.detach(), mean, std, dtype)
+    return zsr_kernels.normalize(x.detach(), mean, std, dtype).contiguous()
 
 
 @normalize.register_fake
 def _(x, mean, std, dtype):
-    return torch.empty_like(x, dtype=dtype)
+    return _fake(x, dtype)
 
 
 def _remember(ctx, inputs, output) -> None:

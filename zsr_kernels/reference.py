@@ -8,14 +8,19 @@ stand in `balls.py`.
 import torch
 from torch import Tensor
 
-from zsr_kernels.balls import l1_project, l2_project, linf_project, per_image, unit
+from zsr_kernels.balls import column, l1_project, l2_project, linf_project, per_image, unit
 from zsr_kernels.balls import norms as norms  # handed on
 from zsr_kernels.draws import normal, uniform
 
 
 def pixels(x0: Tensor) -> Tensor:
-    """uint8 -> float32 / 255; float32 as it is."""
-    return x0.to(torch.float32) / 255.0 if x0.dtype == torch.uint8 else x0
+    """uint8 -> float32 / 255; float32 as it is.
+
+    Divided by a tensor: CUDA multiplies by the reciprocal of a number, and half of the bytes would be another float.
+    """
+    if x0.dtype != torch.uint8:
+        return x0
+    return x0.to(torch.float32) / torch.full((), 255.0, device=x0.device)
 
 
 def per_channel(value: Tensor, like: Tensor) -> Tensor:
@@ -154,7 +159,7 @@ def sparse_sign(g: Tensor, share: float | Tensor) -> Tensor:
     """
     flat = g.flatten(1)
     n = flat.shape[1]
-    share = torch.as_tensor(share, dtype=torch.float32, device=g.device).reshape(-1, 1).expand(len(g), 1)
+    share = column(share, g)
     rank = ((1.0 - share) * n).clamp(0, n - 1).long()
     threshold = flat.abs().sort(1).values.gather(1, rank)
     direction = flat.sign() * (flat.abs() >= threshold)

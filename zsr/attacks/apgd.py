@@ -16,7 +16,7 @@ from functools import cache
 import torch
 
 import zsr_kernels
-from zsr.attacks.schedule import Schedule, Seen, State
+from zsr.attacks.schedule import Schedule, Seen, State, sent
 from zsr.attacks.threat import Threat
 
 
@@ -65,7 +65,7 @@ class AdaptiveSteps(Schedule):
             kernels=threat.kernels,
         )  # fmt: skip
         restore = self._check(s, seen.age)
-        weight = torch.tensor([self.inertia if age > 0 else 1.0 for age in seen.age], device=s["x"].device)
+        weight = sent([self.inertia if age > 0 else 1.0 for age in seen.age], s["x"].device)
         s["x"], s["x_prev"], s["net"] = threat.momentum_step(s, seen.grad, restore, weight)
 
     def _check(self, s: State, age: list[int]) -> torch.Tensor | None:
@@ -73,7 +73,7 @@ class AdaptiveSteps(Schedule):
         windows = [checkpoints(self.steps).get(a, 0) for a in age]
         if not any(windows):
             return None
-        window = torch.tensor(windows, device=s["x"].device)
+        window = sent(windows, s["x"].device)
         due = window > 0
         oscillates = s["rises"] <= self.rho * window
         stalls = ~s["halved_then"] & (s["best_then"] >= s["loss_best"])

@@ -17,6 +17,6 @@ class APGDDLR(APGDCE):
     def objectives(self, classes: int) -> list[Objective]:
         return [DLR() if classes >= self.min_classes else CrossEntropy()]
 
-    def notes(self, classes: int, name: str) -> list[str]:
+    def notes(self, norm: str, classes: int, name: str) -> list[str]:
         few = f"{name}: the DLR loss needs 3 classes, has {classes}; cross-entropy instead"
         return [few] if classes < self.min_classes else []

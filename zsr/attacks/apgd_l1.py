@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zsr.attacks.schedule import Schedule, Seen, State
+from zsr.attacks.schedule import Schedule, Seen, State, sent
 from zsr.attacks.threat import Threat
 from zsr_kernels import draws, reference
 
@@ -25,7 +25,7 @@ class SparseSteps(Schedule):
 
     @property
     def steps(self) -> int:
-        return self.budget + 2
+        return max(self.budget, 2) + 2  # of one step nothing would be left for the ball itself
 
     def _phases(self) -> list[tuple[int, float]]:
         """(age at which the phase starts, its radius in units of eps)."""
@@ -41,7 +41,7 @@ class SparseSteps(Schedule):
         entries = _count(x - x0)
         return {
             "x": x,
-            "net": threat.inlet(x),
+            "net": threat.enter(x),
             "x_best": x.clone(),
             "grad_best": torch.zeros_like(x),
             "loss_best": torch.full((rows,), -torch.inf, device=device),
@@ -56,7 +56,7 @@ class SparseSteps(Schedule):
         device, n = x0.device, x0[0].numel()
         grad = threat.inlet.pixel_gradient(seen.grad)
         starts = dict(self._phases())
-        first = torch.tensor([a in starts for a in seen.age], device=device)
+        first = sent([a in starts for a in seen.age], device)
         better = first | (seen.loss > s["loss_best"])
         s["x_best"] = reference.select(better, s["x"], s["x_best"])
         s["grad_best"] = reference.select(better, grad, s["grad_best"])
@@ -65,12 +65,12 @@ class SparseSteps(Schedule):
         x, grad = self._adapt(s, grad, first, x0, n)
         moved = x + reference.per_image(s["size"], x) * reference.sparse_sign(grad, s["share"])
         # a row whose next age opens a phase starts it at its best iterate, inside the smaller ball
-        opening = torch.tensor([a + 1 in starts for a in seen.age], device=device)
-        radius = torch.tensor([starts.get(a + 1, 0.0) * threat.eps for a in seen.age], device=device)
+        opening = sent([a + 1 in starts for a in seen.age], device)
+        radius = sent([starts.get(a + 1, 0.0) * threat.eps for a in seen.age], device)
         s["radius"] = torch.where(opening, radius, s["radius"])
         moved = reference.select(opening, s["x_best"], moved)
         s["x"] = reference.l1_project(moved, x0, s["radius"])
-        s["net"] = threat.inlet(s["x"])
+        s["net"] = threat.enter(s["x"])
         entries = _count(s["x"] - x0)
         s["size"] = torch.where(opening, s["radius"], s["size"])
         s["share"] = torch.where(opening, entries / n / 1.5, s["share"])

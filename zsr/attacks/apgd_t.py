@@ -24,7 +24,7 @@ class APGDT(APGDCE):
         kind = TargetedDLR if classes >= self.min_classes else TargetedDifference
         return [kind(rank) for rank in range(1, min(self.targets, classes - 1) + 1)]
 
-    def notes(self, classes: int, name: str) -> list[str]:
+    def notes(self, norm: str, classes: int, name: str) -> list[str]:
         notes = []
         if classes < self.min_classes:
             notes.append(f"{name}: the targeted DLR loss needs 4 classes, has {classes}; logit difference instead")

@@ -41,5 +41,5 @@ class AutoAttack(Attack):
         rounds = [r for part, a in self.parts(threat.norm).items() for r in a.rounds(threat, classes, part)]
         return [replace(r, stream=k) for k, r in enumerate(rounds)]  # no two rounds share random numbers
 
-    def notes(self, classes: int, name: str) -> list[str]:
-        return [note for part, a in self.parts("linf").items() for note in a.notes(classes, part)]
+    def notes(self, norm: str, classes: int, name: str) -> list[str]:
+        return [note for part, a in self.parts(norm).items() for note in a.notes(norm, classes, part)]

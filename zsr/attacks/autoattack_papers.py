@@ -28,5 +28,5 @@ class AutoAttackPapers(Attack):
             rounds += APGDDLR(self.steps).rounds(threat, classes, "apgd-dlr")
         return [replace(r, stream=k) for k, r in enumerate(rounds)]
 
-    def notes(self, classes: int, name: str) -> list[str]:
+    def notes(self, norm: str, classes: int, name: str) -> list[str]:
         return [f"{name}: apgd-ce alone, the DLR loss needs 3 classes"] if classes < APGDDLR.min_classes else []

@@ -52,7 +52,7 @@ class AutoAttackReference(Attack):
         if not len(standing):
             return [f"{name}: {package.__name__}, no image to attack"]
         device, classes = engine.victim.device, ledger.clean_logits.shape[1]
-        model = Counted(engine.victim)
+        model = Counted(plain(engine.victim))
         norm = NORMS[engine.threat.norm]
         theirs = package.AutoAttack(
             model, norm=norm, eps=engine.threat.eps, seed=engine.seed, version=self.version, device=device
@@ -70,7 +70,18 @@ class AutoAttackReference(Attack):
         passes = engine.victim.passes
         passes.backward += model.passes.backward
         engine.needed += model.passes.forward + model.passes.backward
+        if engine.victim.precision == "fp16":
+            notes.append(f"{name}: passes in float32, for the authors' losses are not scaled for float16")
         return [*notes, f"{name}: {package.__name__}, version {self.version}, {', '.join(theirs.attacks_to_run)}"]
+
+
+def plain(victim: Victim) -> Victim:
+    """The victim, in float32 where it would run in float16: there the gradient of a confident image is 0."""
+    if victim.precision != "fp16":
+        return victim
+    found = Victim(victim.model, device=victim.device)
+    found.passes = victim.passes
+    return found
 
 
 class Counted(torch.nn.Module):
@@ -127,7 +138,7 @@ def _fit(theirs, classes: int, name: str) -> list[str]:
 def _quietly(theirs, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
     """Run it; its seeding of the global generators and its call of sys.settrace(None) are undone."""
     trace = sys.gettrace()
-    devices = [x.device] if x.is_cuda else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices):
             try:

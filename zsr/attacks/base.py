@@ -29,8 +29,8 @@ class Attack:
         """The rounds, in order; `classes` is the number of logits."""
         raise NotImplementedError
 
-    def notes(self, classes: int, name: str) -> list[str]:
-        """What a reader of the result must know: rules that were applied for this number of classes."""
+    def notes(self, norm: str, classes: int, name: str) -> list[str]:
+        """What a reader of the result must know: rules that were applied for this norm and number of classes."""
         return []
 
     def run(self, engine: Engine, ledger: Ledger, name: str) -> list[str]:
@@ -38,4 +38,4 @@ class Attack:
         classes = ledger.clean_logits.shape[1]
         for this in self.rounds(engine.threat, classes, name):
             engine.run(ledger, this)
-        return self.notes(classes, name)
+        return self.notes(engine.threat.norm, classes, name)

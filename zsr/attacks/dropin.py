@@ -148,8 +148,8 @@ class AutoAttack:
 
     def _report(self, names: list[str], y: Tensor) -> None:
         v, n = self.verdicts, max(len(y), 1)
-        lines = [f"initial accuracy: {int((v.clean == y).sum()) / n:.2%}"]
-        standing = int((v.clean == y).sum())
+        standing = int((v.clean == torch.as_tensor(y, device=v.clean.device)).sum())
+        lines = [f"initial accuracy: {standing / n:.2%}"]
         for name in names:
             standing -= sum(felled == name for felled in v.attack)
             lines.append(f"robust accuracy after {name.upper()}: {standing / n:.2%}")

@@ -6,9 +6,9 @@ part of AutoAttack. Inside it every slot of the batch holds one image with its o
     forward -> who is fooled? -> those are scored again in float32, and leave if that confirms it -> gradient, step
 
 An image that has made its last step leaves too; its last iterate is scored in float32 in the final batches, so no
-backward is ever wasted on it. The network sees a full batch until the queue is empty; then the batch shrinks:
-as `Judge` says. The host waits once per pass, for one small
-tensor that says who is fooled: refilling needs it. With `verdict="last"` nobody leaves early and the host never waits.
+backward is ever wasted on it. The network sees a full batch until the queue is empty; then the batch shrinks, as
+`Judge` says. The host waits once per pass, for one small tensor that says who is fooled: refilling needs it. With
+`verdict="last"` nobody leaves early and the host never waits.
 """
 
 from collections import deque

@@ -2,13 +2,15 @@
 
 import hashlib
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
 from zsr import registry
+from zsr.attacks.arithmetic import arithmetic
 from zsr.attacks.base import Attack
 from zsr.attacks.engine import Engine
 from zsr.attacks.threat import Threat
@@ -95,10 +97,11 @@ def attack(
     except KernelError as error:
         raise ZsrError(f"attack: {error}") from error
     threat = Threat(norm, float(eps), victim.inlet, kernels)
-    devices = [victim.device] if victim.device.type == "cuda" else []
     # under the caller's inference_mode no gradient would exist; leaving it switches gradients on
-    with torch.inference_mode(False), torch.no_grad(), victim.frozen(), torch.random.fork_rng(devices):
-        torch.manual_seed(seed)  # for models that draw random numbers; the attacks' own are keyed per image
+    with (
+        torch.inference_mode(False), torch.no_grad(), arithmetic(victim.device), seeded(seed, victim.device),
+        victim.frozen(),
+    ):  # fmt: skip
         engine = Engine(victim, threat, seed=seed, batch_size=batch_size, verdict=verdict, shapes=shapes)
         ledger = engine.open(x, y, keys, keep_images)
         _check_constant(x, ledger.clean_logits)
@@ -111,6 +114,19 @@ def attack(
         (victim.passes.forward + victim.passes.backward) / max(engine.needed, 1), engine.watch.facts(),
         sum(bool(ledger.robust[i]) for i in engine.doubted),
     )  # fmt: skip
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """For models that draw random numbers (the attacks' own are keyed per image): the generators of the CPU and of
+    this device, and of no other, begin with `seed`, and are as they were afterwards."""
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng([device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def build(name: str, settings: dict) -> Attack:

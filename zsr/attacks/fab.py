@@ -53,7 +53,7 @@ class BoundarySteps(Schedule):
             return {"x": x, "net": net}
         x, _ = threat.start(state["x0"], state["key"], seed, stream)
         x = 0.5 * (x + reference.pixels(state["x0"]))  # half the radius, as the authors do
-        return {"x": x, "net": threat.inlet(x)}
+        return {"x": x, "net": threat.enter(x)}
 
     def advance(self, threat: Threat, state: State, seen: Seen) -> None:
         x, x0 = state["x"], reference.pixels(state["x0"])
@@ -72,7 +72,7 @@ class BoundarySteps(Schedule):
         a = (size1 / (size1 + size2)).clamp_max(self.alpha_max)
         moved = (flat + self.eta * d1) * (1 - a) + (center + self.eta * d2) * a
         state["x"] = moved.clamp(0.0, 1.0).view_as(x)
-        state["net"] = threat.inlet(state["x"])
+        state["net"] = threat.enter(state["x"])
 
     def _nearest(self, threat: Threat, seen: Seen, y: Tensor) -> tuple[Tensor, Tensor]:
         """Value [B] and pixel gradient [B, C, H, W] of the decision function whose hyperplane is nearest."""

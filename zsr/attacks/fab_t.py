@@ -19,6 +19,6 @@ class FABT(FAB):
     def objectives(self, classes: int) -> list[Objective]:
         return [TargetedDifference(rank) for rank in range(1, min(self.targets, classes - 1) + 1)]
 
-    def notes(self, classes: int, name: str) -> list[str]:
+    def notes(self, norm: str, classes: int, name: str) -> list[str]:
         few = f"{name}: {classes - 1} target classes instead of {self.targets}, there are no more"
         return [few] if classes - 1 < self.targets else []

@@ -14,6 +14,8 @@ box does not reach the hyperplane, d goes as far as the box does.
 import torch
 from torch import Tensor
 
+from zsr_kernels.balls import rarely
+
 
 def project_onto_hyperplane(t: Tensor, w: Tensor, c: Tensor, norm: str) -> Tensor:
     """The step d for points t `[B, D]`, normals w `[B, D]` and values c `[B]` of the linear function at t."""
@@ -38,14 +40,14 @@ def _level(rate: Tensor, limit: Tensor, need: Tensor, rounds: int = 30) -> Tenso
     all_rates = rate.sum(1, keepdim=True)
     level = need / all_rates.clamp_min(1e-30)
     done = torch.zeros_like(need, dtype=torch.bool)
-    for _ in range(rounds):
+    for k in range(rounds):
         saturated = (limit <= level).to(rate.dtype)[:, None]
         free = all_rates - torch.bmm(saturated, rate[:, :, None])[:, 0]
         new = torch.where(free > 1e-6 * all_rates, (need - torch.bmm(saturated, full)[:, 0]) / free, torch.inf)
         new = torch.maximum(new, level)
         done = done | (new <= level * (1.0 + 1e-6))  # row by row: how far a row is taken must not depend on the others
         level = torch.where(done, level, new)
-        if limit.device.type == "cpu" and bool(done.all()):
+        if rarely(k, limit) and bool(done.all()):
             break
     return level
 

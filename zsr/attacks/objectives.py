@@ -61,9 +61,7 @@ class KL(Objective):
         return {"clean_log_p": F.log_softmax(clean.float(), 1)}
 
     def __call__(self, logits: Tensor, y: Tensor, aux: Aux) -> Tensor:
-        log_p = F.log_softmax(logits.float(), 1)
-        clean = aux["clean_log_p"]
-        return (clean.exp() * (clean - log_p)).sum(1)
+        return kl(aux["clean_log_p"], F.log_softmax(logits.float(), 1))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from zsr.attacks.objectives import Objective
@@ -36,12 +37,17 @@ class Schedule:
 
 
 class Seen(NamedTuple):
-    """What one pass brought to light, row by row, and how many steps each row has made (host side, -1 if idle)."""
+    """What one pass brought to light, row by row, and how many steps each row has made (host side; stale if idle)."""
 
     loss: Tensor  # [B], or [B, K] for a vector objective
     grad: Tensor | None  # with respect to the network's input: [B, C, H, W], or [B, K, C, H, W]
     logits: Tensor  # [B, C]
     age: list[int]
+
+
+def sent(values: list, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """A list of the host on the device: `torch.tensor(…, device=…)` would wait for all that is queued there."""
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

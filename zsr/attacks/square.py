@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zsr.attacks.base import Attack
 from zsr.attacks.objectives import Objective, margins
-from zsr.attacks.schedule import Round, Schedule, Seen, State
+from zsr.attacks.schedule import Round, Schedule, Seen, State, sent
 from zsr.attacks.square_patches import PatchSteps, images, sides
 from zsr.attacks.threat import Threat
 from zsr_kernels import draws, reference
@@ -45,7 +45,7 @@ class SquareSteps(Schedule):
         x = (x0 + signs).clamp(0.0, 1.0)
         return {
             "x": x,
-            "net": threat.inlet(x, threat.kernels),
+            "net": threat.enter(x),
             "best": x.clone(),
             "best_loss": torch.full((b,), -torch.inf, device=x0.device),
             "first": first,
@@ -58,20 +58,20 @@ class SquareSteps(Schedule):
         s["best_loss"] = torch.maximum(seen.loss, s["best_loss"])
         c, h, w = s["x"].shape[1:]
         device, count = s["x"].device, c + 2
-        age = torch.tensor(seen.age, dtype=torch.int32, device=device)[:, None]
+        age = sent(seen.age, device, torch.int32)[:, None]
         position = age * count + torch.arange(c * w, c * w + count, dtype=torch.int32, device=device)
         u = draws.draw(s["first"], s["second"], position)  # row, column, a sign per channel
         patch = self._patch(u, seen.age, h, w)[:, None].expand(-1, c, -1)
         signs = torch.where(u[:, 2:] < 0.5, threat.eps, -threat.eps)[:, :, None]
         painted = (reference.pixels(s["x0"].flatten(2).gather(2, patch)) + signs).clamp(0.0, 1.0)
         s["x"] = s["best"].flatten(2).scatter(2, patch, painted).view_as(s["best"])
-        s["net"] = threat.inlet(s["x"], threat.kernels)
+        s["net"] = threat.enter(s["x"])
 
     def _patch(self, u: Tensor, age: list[int], h: int, w: int) -> Tensor:
         """The pixels of each image's patch, [B, n]; small patches list their last row and column several times."""
         table = sides(self.steps, self.p_init, h, w)
         mine = [table[a] for a in age]
-        size = torch.tensor(mine, device=u.device)[:, None]
+        size = sent(mine, u.device)[:, None]
         along = torch.minimum(torch.arange(max(mine), device=u.device), size - 1)
         rows = (u[:, :1] * (h - size + 1)).long() + along
         columns = (u[:, 1:2] * (w - size + 1)).long() + along

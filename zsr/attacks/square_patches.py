@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from zsr.attacks.schedule import Schedule, Seen, State
+from zsr.attacks.schedule import Schedule, Seen, State, sent
 from zsr.attacks.threat import Threat
 from zsr.errors import ZsrError
 from zsr_kernels import draws, reference
@@ -98,7 +98,7 @@ class PatchSteps(Schedule):
         delta[:, :, top : top + rows * tile, left : left + columns * tile] = grid
         x = self._place(threat, delta, x0)
         return {
-            "x": x, "net": threat.inlet(x, threat.kernels), "best": x,
+            "x": x, "net": threat.enter(x), "best": x,
             "best_loss": torch.full((b,), -torch.inf, device=x0.device), "first": first, "second": second,
         }  # fmt: skip
 
@@ -113,17 +113,17 @@ class PatchSteps(Schedule):
         s["best"] = reference.select(better, s["x"], s["best"])
         s["best_loss"] = torch.where(better, seen.loss, s["best_loss"])
         s["x"] = self._place(threat, self._propose(threat, s, s["best"] - x0, seen.age), x0)
-        s["net"] = threat.inlet(s["x"], threat.kernels)
+        s["net"] = threat.enter(s["x"])
 
     def _propose(self, threat: Threat, s: State, delta: Tensor, age: list[int]) -> Tensor:
         _, c, h, w = delta.shape
         device, p = delta.device, 2 if threat.norm == "l2" else 1
         table = sides(self.steps, self.p_init, h, w, 3, True)
-        mine = [table[max(a, 0)] for a in age]
-        sizes = torch.tensor(mine, device=device)[:, None]
+        mine = [table[a] for a in age]
+        sizes = sent(mine, device)[:, None]
         count = c + 5
         origin = (h * w) * (c + 1)  # beyond the start's numbers
-        position = torch.tensor(age, dtype=torch.int32, device=device)[:, None] * count + origin
+        position = sent(age, device, torch.int32)[:, None] * count + origin
         u = draws.draw(s["first"], s["second"], position + torch.arange(count, dtype=torch.int32, device=device))
         corners = [(u[:, k : k + 1] * (n - sizes + 1)).long() for k, n in enumerate((h, w, h, w))]
         into, out_of = (_window_mask(corners[2 * k], corners[2 * k + 1], sizes, h, w) for k in (0, 1))
@@ -159,8 +159,8 @@ def _placed_patterns(sides: list[int], top: Tensor, left: Tensor, turn: Tensor, 
     kinds = sorted(set(sides))
     table = torch.zeros(len(kinds), largest + 1, largest + 1, device=device)  # the last row and column stay zero
     for k, size in enumerate(kinds):
-        table[k, :size, :size] = pattern(size, norm).to(device)
-    mine = table[torch.tensor([kinds.index(size) for size in sides], device=device)]
+        table[k, :size, :size] = pattern(size, norm).to(device, non_blocking=True)
+    mine = table[sent([kinds.index(size) for size in sides], device)]
     mine = torch.where(turn[:, None, None], mine, mine.transpose(1, 2))
     rows = (torch.arange(h, device=device) - top).clamp(-1, largest) % (largest + 1)
     columns = (torch.arange(w, device=device) - left).clamp(-1, largest) % (largest + 1)

@@ -57,7 +57,11 @@ class Threat:
     def origin(self, x0: Tensor) -> tuple[Tensor, Tensor]:
         """The clean image as a starting point."""
         x = reference.pixels(x0).clone()
-        return x, self.inlet(x, self.kernels)
+        return x, self.enter(x)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """The network's input at pixels x."""
+        return self.inlet(x, self.kernels)
 
     def step(self, x: Tensor, x0: Tensor, grad: Tensor, size: float | Tensor, share: float = 0.05):
         """One steepest step of length `size` in this norm, back into ball and box: (x', the network's input)."""
@@ -76,13 +80,10 @@ class Threat:
             self.eps, self.norm, i.mean, i.std, i.dtype, self.kernels,
         )  # fmt: skip
 
-    def project(self, y: Tensor, x0: Tensor, eps: float | None = None) -> Tensor:
-        """Back into the ball (of radius `eps`, if it is another one) and the box."""
-        eps = self.eps if eps is None else eps
-        x0 = reference.pixels(x0)
-        if self.norm == "linf":
-            return reference.linf_project(y, x0, eps)
-        return reference.l2_project(y, x0, eps) if self.norm == "l2" else reference.l1_project(y, x0, eps)
+    def project(self, y: Tensor, x0: Tensor) -> Tensor:
+        """Back into the ball and the box."""
+        projections = {"linf": reference.linf_project, "l2": reference.l2_project, "l1": reference.l1_project}
+        return projections[self.norm](y, reference.pixels(x0), self.eps)
 
     def distance(self, x: Tensor, x0: Tensor) -> Tensor:
         """||x - x0|| of each image, [B]."""

@@ -40,6 +40,7 @@ class Transfer(PGD):
             made = maker.open(ledger.x, ledger.y, ledger.keys)
             for this in self.rounds(threat, made.clean_logits.shape[1], name):
                 made.robust[:] = ledger.robust  # attack what stands on the model under attack
+                made.margin.fill_(torch.inf)  # and keep the last iterate, whatever the source thinks of it
                 maker.run(made, this)
                 self._judge(engine, ledger, made, name)
         engine.victim.passes.forward += source.passes.forward

@@ -7,11 +7,12 @@ every submodule and `requires_grad` of every parameter are restored, also when t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from zsr.attacks.arithmetic import arithmetic, flags
 from zsr.attacks.memory import Memory, Passes
 from zsr.attacks.objectives import margins
 from zsr.attacks.threat import Inlet
@@ -62,7 +63,6 @@ class Victim:
         )
         self.passes = Passes()
         self.memory = Memory(self.passes)
-        self.classes: int | None = None
 
     def _device_of_model(self, otherwise: torch.device) -> torch.device:
         tensors = [*self.module.parameters(), *self.module.buffers()] if self.module is not None else []
@@ -73,7 +73,7 @@ class Victim:
     def logits(self, net_input: Tensor) -> Tensor:
         """Logits in float32 of the network in the attack's precision, with graph if the caller has enabled it."""
         self.passes.forward += len(net_input)
-        with self._arithmetic():
+        with arithmetic(self.device, self.precision):
             return self._checked(self.net(net_input), len(net_input)).float()
 
     def inlet_with_graph(self, x: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Victim:
 
         def look(x: Tensor) -> tuple[Tensor]:
             self.passes.forward += len(x)
-            with self._arithmetic(exact=True):
+            with arithmetic(self.device):
                 return (self._checked(self.net(inlet(x, kernels="reference")), len(x)).float(),)
 
         return self.memory.within(look, x)[0]
@@ -101,29 +101,12 @@ class Victim:
             raise ZsrError(f"attack: label {int(y.max())}, but the model has {logits.shape[1]} classes")
         return logits.argmax(1), margins(logits, y), logits
 
-    @contextmanager
-    def _arithmetic(self, exact: bool = False) -> Iterator[None]:
-        """TF32 as asked for, never in a verdict; float16 by autocast; the global flags restored."""
-        if self.device.type != "cuda":
-            with torch.autocast("cpu", torch.float16) if self.precision == "fp16" and not exact else nullcontext():
-                yield
-            return
-        tf32 = self.precision == "tf32" and not exact
-        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        try:
-            with torch.autocast("cuda", torch.float16, enabled=self.precision == "fp16" and not exact):
-                yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
     def _checked(self, logits: Tensor, n: int) -> Tensor:
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ZsrError(f"attack: the model must map {n} images to logits [{n}, classes], it gave {got}")
         if logits.shape[1] < 2:
             raise ZsrError("attack: the model has one class; nothing can be mistaken for another")
-        self.classes = logits.shape[1]
         return logits
 
     # -- gradients ----------------------------------------------------------------------------------------------------
@@ -150,7 +133,8 @@ class Victim:
             self.passes.backward += len(net_input)
             with torch.enable_grad():  # a sum, not grad_outputs: those make autograd import the compiler (0.4 s)
                 total = column.sum()
-            (grad,) = torch.autograd.grad(total, net_input, retain_graph=k < len(columns), allow_unused=True)
+            with flags(self.precision == "tf32"):
+                (grad,) = torch.autograd.grad(total, net_input, retain_graph=k < len(columns), allow_unused=True)
             if grad is None:
                 raise ZsrError("attack: the model's logits do not depend on its input; use 'square' or 'transfer'")
             grads.append(grad)

@@ -13,7 +13,7 @@ from zsr.task import Task
 
 @dataclass(frozen=True)
 class AdversarialMethod(Method):
-    """PGD inside training: K steps of α, random start, last iterate, the network in eval mode (METHODS 0.2)."""
+    """PGD inside training: K steps of α, random start, last iterate, the network in eval mode."""
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         """What the attack climbs, from features [B, D] to one value per image [B]; cross-entropy unless overridden."""
@@ -40,6 +40,7 @@ class AdversarialMethod(Method):
                 seed=task.seed,
                 counter=batch.step,
                 kernels=task.kernels,
+                loss_scale=task.attack_scale,
             )
         finally:
             task.visual.train(training)

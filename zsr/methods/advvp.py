@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from zsr.methods.patches import require
 from zsr.methods.vp_pixel import PixelPrompted, VPPixel
 from zsr.methods.vp_token import TokenPrompted, VPToken
+from zsr.models.resize import as_seen
 from zsr.task import Task
 
 
@@ -31,7 +32,7 @@ class FramePrompted(TokenPrompted):
     def forward(self, x: Tensor) -> Tensor:
         frame = torch.zeros(3, *self.place.shape, dtype=x.dtype, device=x.device)
         frame[:, self.place] = self.frame.to(x.dtype)
-        return super().forward(x + frame)
+        return super().forward(as_seen(self.visual, x) + frame)
 
 
 @dataclass(frozen=True)

@@ -15,33 +15,27 @@ SGD 0.0035, cosine, batch 32, 16 shots, 100 epochs, PGD-2 with ε = α = 1/255. 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsr.attacks.objectives import kl
-from zsr.errors import unknown
 from zsr.methods.base import Batch, accuracy
 from zsr.methods.bimodal import Bimodal
 from zsr.methods.learned import BimodalPrompts, logits
 from zsr.models.text import TextTower
 from zsr.task import Task
 
-TEACHERS = ("online", "offline")
-
 
 @dataclass(frozen=True)
 class APD(BimodalPrompts):
     """Distillation from a clean teacher's prediction of the clean image to the student's of the adversarial one."""
 
-    teacher: str = "online"  # online | offline
+    teacher: Literal["online", "offline"] = "online"
     label: float = 1.0  # λ
     feedback: float = 0.0  # γ, online only
-
-    def __post_init__(self) -> None:
-        if self.teacher not in TEACHERS:
-            raise unknown("teacher", self.teacher, TEACHERS, "apd")
 
     def wrap(self, visual: nn.Module, seed: int = 0, *, text: TextTower) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)

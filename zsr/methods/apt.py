@@ -16,27 +16,21 @@ perturbs the prompts too.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.errors import unknown
 from zsr.methods.base import Batch
 from zsr.methods.learned import TextPrompts
 from zsr.task import Task
-
-PERTURB = ("current", "constant")
 
 
 @dataclass(frozen=True)
 class APT(TextPrompts):
     """Cross-entropy of adversarial images; words train."""
 
-    perturb: str = "current"  # current | constant
-
-    def __post_init__(self) -> None:
-        if self.perturb not in PERTURB:
-            raise unknown("perturb", self.perturb, PERTURB, "apt")
+    perturb: Literal["current", "constant"] = "current"
 
     def away(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
         if self.perturb == "current":

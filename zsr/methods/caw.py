@@ -8,11 +8,10 @@ clean image second. The norm is not squared, features are those before compariso
 back-propagated, two forwards of the original have no graph: hence the claim of less memory than PMG-AFT and TGA-ZSR.
 
 Paper: TinyImageNet and 14 zero-shot sets, PGD-2 with ε = 1/255 on cross-entropy, 33.51 under AutoAttack (PMG-AFT 31.55,
-TGA-ZSR 31.63 beside it). No code is published. Reconstruction, since the paper does not say: α and β (chosen from its
-grid {1, 3, 5} × {0.1, 0.5, 1} on the held-out part of the embedded source set, docs/reconstructions.md), whether
-gradients flow through the weight 1 - p_y (they do by default, as in ARoW, `detach_weight` stops them), whether features
-have unit length in L_Reg (not by default, `normalise_features`), and the recipe (TGA-ZSR's: SGD 1e-4, batch 128, 10
-epochs).
+TGA-ZSR 31.63 beside it). No code is published. Reconstruction, since the paper does not say: α and β (chosen from
+{1, 3, 5} × {0.1, 0.5, 1} on the held-out part of the embedded source set, docs/reconstructions.md), whether gradients
+flow through the weight 1 - p_y (they do by default, as in ARoW, `detach_weight` stops them), whether features have unit
+length in L_Reg (not by default, `normalise_features`), and the recipe (TGA-ZSR's: SGD 1e-4, batch 128, 10 epochs).
 """
 
 from dataclasses import dataclass

@@ -16,30 +16,24 @@ not be read. Not repeated: the code normalises pixels with ImageNet's statistics
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from zsr.attacks.objectives import kl
-from zsr.errors import unknown
 from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
 from zsr.task import Task
-
-VARIANTS = ("paper", "code")
 
 
 @dataclass(frozen=True)
 class PMGAFT(AdversarialMethod):
     """TeCoA held to the original on adversarial images, and to itself on clean ones."""
 
-    variant: str = "paper"  # paper | code
+    variant: Literal["paper", "code"] = "paper"
     alpha: float = 1.0  # weight of L_general
     beta: float = 1.0  # weight of L_clean
-
-    def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise unknown("variant", self.variant, VARIANTS, "pmg-aft")
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         return lambda features: F.cross_entropy(self.logits(task, features), batch.labels, reduction="none")

@@ -1,11 +1,10 @@
 """Visual prompts: the tower is frozen, a few numbers in its input train, under any of the losses of TeCoA's table."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from zsr.errors import unknown
 from zsr.methods.adv import Adv
 from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, Method
@@ -36,11 +35,7 @@ class VisualPrompt(AdversarialMethod):
 
     own_tensors: ClassVar[bool] = True
 
-    criterion: str = "tecoa"  # tecoa | ce | adv | coadv | imgcoadv
-
-    def __post_init__(self) -> None:
-        if self.criterion not in LOSSES:
-            raise unknown("criterion", self.criterion, LOSSES, "visual prompt")
+    criterion: Literal["tecoa", "ce", "adv", "coadv", "imgcoadv"] = "tecoa"
 
     @property
     def inner(self) -> Method:

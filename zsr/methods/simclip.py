@@ -15,18 +15,15 @@ LLaVA and OpenFlamingo; no zero-shot table over the sets used here. Reconstructi
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from zsr.attacks.objectives import feature_distance
-from zsr.errors import unknown
 from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch
 from zsr.task import Task
-
-VARIANTS = ("paper", "code")
 
 
 @dataclass(frozen=True)
@@ -36,11 +33,7 @@ class SimCLIP(AdversarialMethod):
     needs_labels: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False
 
-    variant: str = "paper"  # paper | code
-
-    def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise unknown("variant", self.variant, VARIANTS, "simclip")
+    variant: Literal["paper", "code"] = "paper"
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         original = task.original_features(batch)  # [B, D]

@@ -7,8 +7,8 @@ accuracy over 16 sets stays at 6.47, CLIP's own: too few numbers at 1e-5. open_c
 another order; they are put back into OpenAI's here, or k would mean other tensors.
 
 `block: true` trains the whole last block with what follows it (ViT: the last residual block, ln_post, proj; ResNet: the
-last bottleneck and the attention pool), as a control that has a chance. In a ResNet the running statistics of BatchNorm
-move also where nothing trains; `recipe: {batchnorm: eval}` keeps them.
+last bottleneck and the attention pool), as a control that has a chance. In a tower with BatchNorm the running
+statistics move also where nothing trains; `recipe: {batchnorm: eval}` keeps them.
 """
 
 from dataclasses import dataclass

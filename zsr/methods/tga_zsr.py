@@ -15,16 +15,15 @@ images of any size, or the weights would mean something else (the norm grows wit
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.errors import unknown
 from zsr.methods.adversarial import AdversarialMethod
 from zsr.methods.base import Batch, accuracy
-from zsr.methods.patches import AXES, guided, look, map_distance, require
+from zsr.methods.patches import guided, look, map_distance, require
 from zsr.task import Task
 
 
@@ -36,12 +35,8 @@ class TGAZSR(AdversarialMethod):
 
     alpha: float = 0.08  # weight of the adversarial branch
     beta: float = 0.05  # weight of the clean branch
-    normalise: str = "tokens"  # tokens (the authors' code) | features (the paper's formula)
+    normalise: Literal["tokens", "features"] = "tokens"  # the authors' code, the paper's formula
     map_size: int = 224  # side of the resized map
-
-    def __post_init__(self) -> None:
-        if self.normalise not in AXES:
-            raise unknown("normalise", self.normalise, AXES, "tga-zsr")
 
     def check(self, task: Task) -> None:
         require(task.visual, "tga-zsr")
@@ -63,12 +58,14 @@ class TGAZSR(AdversarialMethod):
         if not (self.alpha or self.beta):
             return loss, logged
         clean_input = task.normalise(batch.images)
-        with torch.no_grad():
-            original = self.attention(task, look(task.frozen, clean_input), batch)
+        with torch.no_grad():  # in each step: remembered maps would differ by rounding, and the norm's gradient is of
+            original = self.attention(task, look(task.frozen, clean_input), batch)  # unit length however little that is
         if self.alpha:
             term = self.distance(task, self.attention(task, seen, batch), original)
             loss, logged["attention_adversarial"] = loss + self.alpha * term, term.detach()
         if self.beta:
-            term = self.distance(task, self.attention(task, look(task.visual, clean_input), batch), original)
+            with task.aside():
+                clean = look(task.visual, clean_input)
+            term = self.distance(task, self.attention(task, clean, batch), original)
             loss, logged["attention_clean"] = loss + self.beta * term, term.detach()
         return loss, logged

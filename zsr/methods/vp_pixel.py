@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 from zsr.methods.prompted import Prompted, VisualPrompt
-from zsr.models.resize import resized
+from zsr.models.resize import as_seen
 from zsr.task import Task
 
 
@@ -30,7 +30,7 @@ class PixelPrompted(Prompted):
     def forward(self, x: Tensor) -> Tensor:
         frame = torch.zeros(3, *self.place.shape, dtype=x.dtype, device=x.device)
         frame[:, self.place] = self.prompt.to(x.dtype)
-        return self.visual(resized(x, tuple(self.place.shape)) + frame)
+        return self.visual(as_seen(self.visual, x) + frame)
 
 
 @dataclass(frozen=True)

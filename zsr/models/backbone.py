@@ -42,6 +42,8 @@ class Backbone:
         self.image_size = image_size
         self.embed_dim = embed_dim
         self.tokenize = tokenize
+        if not hasattr(clip.visual, "output_dim"):  # open_clip's timm towers do not say it
+            clip.visual.output_dim = embed_dim
         accept_any_size(clip.visual, pair(image_size), resize)
 
     @property

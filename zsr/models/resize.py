@@ -35,7 +35,10 @@ class Resize:
     mode: str
 
     def __call__(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (resized(args[0], self.size, self.mode), *args[1:])
+        return (self.images(args[0]), *args[1:])
+
+    def images(self, images: Tensor) -> Tensor:
+        return resized(images, self.size, self.mode)
 
 
 def accept_any_size(visual: nn.Module, size: Size, mode: str) -> None:
@@ -44,4 +47,11 @@ def accept_any_size(visual: nn.Module, size: Size, mode: str) -> None:
     The hook sits on the first layer, not on the tower: methods that look at patches call the layers themselves.
     """
     first = visual.conv1 if isinstance(getattr(visual, "conv1", None), nn.Module) else visual
-    first.register_forward_pre_hook(Resize(size, mode))
+    visual.resize = Resize(size, mode)
+    first.register_forward_pre_hook(visual.resize)
+
+
+def as_seen(visual: nn.Module, images: Tensor) -> Tensor:
+    """Images as a tower's first layer gets them, for what adds to their pixels; a bare tower takes one size alone."""
+    resize = getattr(visual, "resize", None)
+    return images if resize is None else resize.images(images)
