@@ -305,6 +305,19 @@ def test_an_attack_that_does_nothing_and_one_that_is_not_finished(results):
     assert "attack not converged" in kinds(tables.build(*_args(late)))
 
 
+def handful(frame):
+    """Three images are right, and stand."""
+    right = (frame.index < 3).astype(int)
+    frame["clean"] = frame["adversarial"] = frame["label"] + 1 - right
+    frame["robust"], frame["step"] = right == 1, -right
+    return frame.assign(margin=np.float32(right - 0.5))
+
+
+def test_a_handful_of_correct_images_that_all_stand_is_no_alarm(results):
+    lines = tables.build(*_args(spoil(results, is_cell(), handful)))["alarms"]
+    assert list(lines.query("kind == 'attack without effect'")["severity"]) == ["note"]
+
+
 def test_a_missing_set_leaves_out_the_mean_and_says_so(results):
     cells = [c for c in results.cells if (c["model"]["name"], c["dataset"]["name"]) != ("tecoa", "shape")]
     built = tables.build(cells, results.rows)

@@ -24,7 +24,7 @@ FLIPS = 0.005  # verdicts that batch shapes may move
 TAIL = 0.01  # share of images that fall in the last tenth of the steps of an attack that has not converged
 LEVEL = 0.01
 ZERO = 0.05  # share of images without a gradient at their first iterate
-FEW = 10  # images below which a mean loss says nothing
+FEW = 10  # images below which neither a mean loss nor a share of them says anything
 
 
 def find(cells: list[Measured], labels: dict[tuple, str], missing: Iterable[dict]) -> pd.DataFrame:
@@ -101,7 +101,12 @@ def _alone(cell: Measured) -> Iterable[tuple[str, str, str]]:
     elif wilson(clean, n)[0] <= cell.chance:
         yield "clean at chance", "note", f"{clean:.1%} clean accuracy, guessing gives {cell.chance:.1%}"
     if robust == clean > 0 and n >= 50 and value(cell.eps) > 0:
-        yield "attack without effect", "alarm", f"not one of {int(cell.right.sum())} correct images fell"
+        correct = int(cell.right.sum())
+        yield (
+            "attack without effect",
+            "alarm" if correct >= FEW else "note",
+            f"not one of {correct} correct images fell",
+        )
     yield from _signs(cell)
     if cell.doubted:
         share, half = cell.doubted / n, "the attack's own precision felled {} images that stand in float32 ({:.1%})"
