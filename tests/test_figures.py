@@ -4,12 +4,14 @@ import itertools
 import json
 import re
 
+import altair as alt
 import pandas as pd
 import pytest
 import synthetic
 
 from zsr.report import figures, tables
-from zsr.report.plane import HEIGHT, WIDTH, _labels
+from zsr.report.choices import choices
+from zsr.report.plane import HEIGHT, WIDTH, _labels, plane
 from zsr.report.theme import BASELINE, COLOURS, DASHES, looks
 
 
@@ -88,6 +90,27 @@ def test_iso_lines_have_the_harmonic_mean_they_say(specs):
         assert 2 * r["x"] * r["y"] / (r["x"] + r["y"]) == pytest.approx(r["level"], abs=0.05)
 
 
+def test_the_axes_of_the_plane_are_those_of_the_protocol(built):
+    """Protocols may lie far apart: each has a frame around its points, whatever attack and ε are chosen."""
+    methods = built["methods"]
+    low = methods.assign(protocol="low", **{c: methods[c] / 10 for c in methods if c[:5] in ("clean", "robus")
+                                            and not c.endswith("mark")})  # fmt: skip
+    both = pd.concat([methods, low])
+    spec = plane(both, choices(built["cells"]), lambda: {"color": alt.Color(), "shape": alt.Shape()}).to_dict()
+    seen = []
+    for layer, (axis, *ends) in itertools.product(
+        spec["layer"], (("x", "clean_lo", "clean_hi"), ("y", "robust_lo", "robust_hi"))
+    ):
+        domain = layer["encoding"].get(axis, {}).get("scale", {}).get("domain")
+        if domain is not None:
+            seen.append(axis)
+            bounds = [json.loads(re.fullmatch(r"\((.*)\)\[protocol\]", end["expr"])[1]) for end in domain]
+            for protocol, part in both.query("scope == 'zero-shot'").groupby("protocol"):
+                assert bounds[0][protocol] <= 100 * part[ends[0]].min()
+                assert 100 * part[ends[1]].max() <= bounds[1][protocol] <= 100 * part[ends[1]].max() + 9
+    assert set(seen) == {"x", "y"}
+
+
 def test_labels_of_the_plane_stay_inside(specs):
     assert all(abs(r["dx"]) <= WIDTH and abs(r["dy"]) <= HEIGHT for r in data(specs["plane"]) if "dx" in r)
     assert {r["align"] for r in data(specs["plane"]) if "align" in r} <= {"left", "right", "center"}
@@ -97,7 +120,7 @@ def test_labels_of_the_plane_keep_off_each_other():
     names = [f"method {i}" for i in range(8)]
     part = pd.DataFrame({"model": names, "x": [70 + 0.4 * i for i in range(8)], "y": [50 - 0.3 * i for i in range(8)]})
     part = part.assign(x_lo=part["x"] - 1, x_hi=part["x"] + 1)
-    placed = _labels(part, [60, 90], [0, 70])
+    placed = _labels(part, ((60, 90), (0, 70)))
     right = part.assign(dx=10, dy=0, align="left")
     assert overlap(placed) == 0 < overlap(right)
     assert list(placed["label"]) == names
@@ -106,7 +129,7 @@ def test_labels_of_the_plane_keep_off_each_other():
 def test_a_name_without_room_is_left_out():
     names = [f"method {i:02}" for i in range(40)]
     crowd = pd.DataFrame({"model": names, "x": 70 + 0.01 * pd.RangeIndex(40), "y": 3.0})
-    placed = _labels(crowd.assign(x_lo=crowd["x"] - 1, x_hi=crowd["x"] + 1), [60, 90], [0, 70])
+    placed = _labels(crowd.assign(x_lo=crowd["x"] - 1, x_hi=crowd["x"] + 1), ((60, 90), (0, 70)))
     written = placed[placed["label"] != ""]
     assert 3 <= len(written) < 40 and (written["label"] == written["model"]).all()
     boxes = len(written) * (len(written) - 1) / 2

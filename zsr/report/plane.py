@@ -4,6 +4,8 @@ Lines of equal harmonic mean H = 2xy/(x + y) show trade-offs of equal worth; a w
 model to each method shows what was bought and what it cost.
 """
 
+import itertools
+import json
 import math
 
 import altair as alt
@@ -17,6 +19,8 @@ WIDTH, HEIGHT = 640, 400
 HIDDEN = 0.35  # of a name's box: with more of it covered the name is not written
 KEYS = ["protocol", "backbone", "attack", "eps"]
 
+Frame = tuple[tuple[float, float], tuple[float, float]]  # from and to, across and up
+
 
 def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
     """Mean over zero-shot sets: clean accuracy to the right, robust accuracy up."""
@@ -26,16 +30,16 @@ def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
         for end in ("", "_lo", "_hi"):
             points[target + end] = (100 * frame[source + end]).round(2)
     points["harmonic"] = (2 * points["x"] * points["y"] / (points["x"] + points["y"]).clip(lower=1e-9)).round(2)
-    across, up = _domain(points["x_lo"], points["x_hi"]), _domain(points["y_lo"], points["y_hi"], floor=True)
-    places = [_labels(part, across, up) for _, part in points.groupby(KEYS, sort=False)]
+    frames = {name: _frame(part) for name, part in points.groupby("protocol", sort=False)}
+    places = [_labels(part, frames[key[0]]) for key, part in points.groupby(KEYS, sort=False)]
     points = pd.concat(places) if places else points.assign(dx=0.0, dy=0.0, align="left", label="")
     x = alt.X(
         "x:Q",
         title="clean accuracy, mean over zero-shot sets (%)",
-        scale=alt.Scale(domain=across, nice=False),
+        scale=_scale(frames, 0),
         axis=alt.Axis(tickCount=8),
     )
-    y = alt.Y("y:Q", title="robust accuracy (%)", scale=alt.Scale(domain=up, nice=False))
+    y = alt.Y("y:Q", title="robust accuracy (%)", scale=_scale(frames, 1))
     keep = chosen(KEYS)
     model = encode_model()
     base = alt.Chart(points).transform_filter(keep)
@@ -43,7 +47,7 @@ def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
             alt.Tooltip("y_lo:Q", title="robust from"), alt.Tooltip("y_hi:Q", title="robust to"),
             alt.Tooltip("harmonic:Q", title="harmonic mean")]  # fmt: skip
     layers = [
-        *_iso(across, up, x, y),
+        *_iso(frames, x, y),
         alt.Chart(_wedges(points)).transform_filter(keep).mark_trail(opacity=0.3).encode(
             x=x, y=y, color=model["color"], detail="model:N",
             size=alt.Size("size:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 9]), legend=None),
@@ -59,33 +63,43 @@ def plane(methods: pd.DataFrame, choices: Choices, encode_model) -> alt.Chart:
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT).add_params(*choices.parameters(KEYS))
 
 
-def _domain(low: pd.Series, high: pd.Series, floor: bool = False) -> list[float]:
-    """Round bounds around all points of all choices, so that axes stand still while one looks through them."""
-    if low.empty:
-        return [0.0, 100.0]
-    bottom = 0.0 if floor else max(0.0, 5 * math.floor((low.min() - 2) / 5))
-    return [bottom, min(100.0, 5 * math.ceil((high.max() + 4) / 5))]
+def _frame(points: pd.DataFrame) -> Frame:
+    """Round bounds around all points of a protocol: axes stand still while one looks through its attacks and ε."""
+    left = max(0.0, 5 * math.floor((points["x_lo"].min() - 2) / 5))
+    right, top = (min(100.0, 5 * math.ceil((points[end].max() + 4) / 5)) for end in ("x_hi", "y_hi"))
+    return (left, right), (0.0, top)
 
 
-def _iso(across: list[float], up: list[float], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _scale(frames: dict[str, Frame], axis: int) -> alt.Scale:
+    """The axis of the chosen protocol."""
+    if not frames:
+        return alt.Scale(domain=[0, 100], nice=False)
+    ends = ({name: frame[axis][end] for name, frame in frames.items()} for end in (0, 1))
+    return alt.Scale(domain=[alt.ExprRef(f"({json.dumps(end)})[protocol]") for end in ends], nice=False)
+
+
+def _iso(frames: dict[str, Frame], x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Lines of equal harmonic mean, y = Hx/(2x - H), inside the frame, each labelled at its lower right end."""
     lines, ends = [], []
-    for level in range(10, 100, 10):
+    for (protocol, (across, up)), level in itertools.product(frames.items(), range(10, 100, 10)):
+        if across[1] <= level / 2 + 1e-3:  # the line begins right of the frame
+            continue
         xs = np.linspace(max(across[0], level / 2 + 1e-3), across[1], 80)
         ys = level * xs / (2 * xs - level)
         inside = (ys >= up[0]) & (ys <= up[1])
         if inside.sum() < 2:
             continue
-        lines += [
-            {"level": level, "x": round(a, 2), "y": round(b, 2)} for a, b in zip(xs[inside], ys[inside], strict=True)
-        ]
-        ends.append({"x": round(float(xs[inside][-1]), 2), "y": round(float(ys[inside][-1]), 2), "text": f"H {level}"})
-    line = alt.Chart(pd.DataFrame(lines, columns=["level", "x", "y"])).mark_line(
+        about = {"protocol": protocol, "level": level}
+        path = [about | {"x": round(a, 2), "y": round(b, 2)} for a, b in zip(xs[inside], ys[inside], strict=True)]
+        lines += path
+        ends.append(path[-1] | {"text": f"H {level}"})
+    columns = ["protocol", "level", "x", "y"]
+    line = alt.Chart(pd.DataFrame(lines, columns=columns)).transform_filter(chosen(["protocol"])).mark_line(
         color=INK, opacity=0.22, strokeWidth=1, strokeDash=[3, 4]
-    )
-    text = alt.Chart(pd.DataFrame(ends, columns=["x", "y", "text"])).mark_text(
+    )  # fmt: skip
+    text = alt.Chart(pd.DataFrame(ends, columns=[*columns, "text"])).transform_filter(chosen(["protocol"])).mark_text(
         align="right", dx=-4, dy=-7, fontSize=10, opacity=0.55, fill=INK
-    )
+    )  # fmt: skip
     return [line.encode(x=x, y=y, detail="level:N"), text.encode(x=x, y=y, text="text:N")]
 
 
@@ -103,11 +117,12 @@ def _wedges(points: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*KEYS, "model", "x", "y", "size"])
 
 
-def _labels(part: pd.DataFrame, across: list[float], up: list[float]) -> pd.DataFrame:
+def _labels(part: pd.DataFrame, frame: Frame) -> pd.DataFrame:
     """Offsets in pixels that keep names off each other and off the points: greedy over the places around each.
 
     A name that finds no free place is left out: legend and pointer still tell it.
     """
+    across, up = frame
     px = (part["x"] - across[0]) / (across[1] - across[0]) * WIDTH
     py = HEIGHT - (part["y"] - up[0]) / (up[1] - up[0]) * HEIGHT
     taken = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(px, py, strict=True)]
