@@ -248,6 +248,8 @@ def test_webdataset_shards(root: Path, tmp_path: Path):  # noqa: F811
     again = test(own("webdataset", 4, options={"shards": "test/{000000..000001}.tar"}), tmp_path / "b", "native")
     assert labels.tolist() == [0, 1, 0, 1] and np.array_equal(images, again[0])
     archives.tar(root / "own/test/000001.tar", {"x.cls": b"0", "y.jpg": archives.picture(1)}, "w")
+    fails(own("webdataset", 4), tmp_path / "c", "another file than the one that was used before")
+    (root / "own/test/.000001.tar.checked.json").unlink()
     fails(own("webdataset", 4), tmp_path / "c", "'x.cls' has no image")
 
 

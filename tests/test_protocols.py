@@ -74,6 +74,16 @@ def test_caw_is_tga_without_imagenet_and_zsr_is_strict(mini):
     assert (strict["precision"], strict["worst_case"]) == ("fp32", True)
 
 
+def test_tables_follow_what_chaining_makes_of_the_labels(mini):
+    """With one ε no cell changes, but what the tables call its attack does."""
+    mini["protocols"][0]["eps"] = ["1/255"]
+    plain = Plan(mini)
+    mini["protocols"][0]["chain_eps"] = True
+    chained = Plan(mini)
+    assert [cell.hash for cell in plain.cells] == [cell.hash for cell in chained.cells]
+    assert plain.tables.spec["sets"] != chained.tables.spec["sets"]
+
+
 def test_own_keys_stand_over_those_of_like(mini):
     made = config.complete(with_protocols(mini, like("zsr", eps=["3/255"], worst_case=False)))["protocols"][0]
     assert ([float(e) * 255 for e in made["eps"]], made["worst_case"]) == (pytest.approx([3]), False)

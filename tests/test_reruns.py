@@ -20,8 +20,9 @@ from conftest import MINI, Project, copy_project
 
 from zsr.examples import read_table
 from zsr.graph import Job
-from zsr.memory import metadata_name
+from zsr.memory import metadata_name, remembered
 from zsr.plan import Plan
+from zsr.store import seal, write_json
 
 pytestmark = pytest.mark.slow
 T = {"tables", "figures", "report"}
@@ -97,6 +98,20 @@ def test_snakemake_remembers_where_the_plan_looks(finished):
     plan = Plan(finished.config)
     name = metadata_name(str(plan.results / plan.tables.record))
     assert (finished.folder / ".snakemake/metadata" / name).is_file()
+
+
+def test_other_results_than_those_that_snakemake_remembers_are_asked(copy):
+    """As when a backup is put in their place: its times are in order, and the memory is of what was made since."""
+    plan = Plan(copy.config)
+    name = str(plan.results / plan.tables.record)
+    path = copy.path(name)
+    record = json.loads(path.read_text())
+    assert remembered(path, copy.path(".snakemake/metadata") / metadata_name(name))
+    record["spec"]["cells"] = record["spec_hash"] = "before"
+    del record["seal"]
+    write_json(path, record | {"seal": seal(record)})
+    said = copy.snakemake("-n", code=1)
+    assert "Snakemake's memory (.snakemake/) is not of these results, and 1 of them" in said
 
 
 def test_nothing_changed(copy):
@@ -221,14 +236,19 @@ def test_an_eps_added(copy):
 
 def test_an_eps_removed_leaves_orphans_that_are_listed(copy):
     gone = copy.config["protocols"][0]["eps"][-1].replace("/", "_")
+    shutil.copy(copy.path("config.yaml"), copy.path("before.yaml"))
     change_protocol(copy, lambda p: p["eps"].pop())
     check(copy, is_t)
     listed = copy.zsr("prune")
     cells = 2 * 3 * 3 * 2
     assert len(re.findall(rf"eps-{gone}\.(?:parquet|json)\n", listed)) == 2 * cells
     assert f"{3 * cells} orphans" in listed
+    assert "0 orphans" in copy.zsr("prune", "--keep", "before.yaml")
+    part = copy.path("results/models/vit.tecoa.s0/.weights.safetensors.part")
+    part.touch()  # a job is writing it
     copy.zsr("prune", "--delete")
     assert "0 orphans" in copy.zsr("prune")
+    assert part.exists()
 
 
 def test_a_dataset_added(copy):

@@ -63,6 +63,12 @@ class Job:
         """The record of an upstream result, checked against the spec that this job names for it."""
         return store.read_record(self.input(name), self.spec["needs"][name])
 
+    @property
+    def resumable(self) -> str:
+        """What unfinished work goes on from: this spec, on upstream results of these very bytes."""
+        read = {name: self.record(name)["digests"] for name in sorted(self.spec["needs"])}
+        return provenance.short_hash(provenance.canonical([self.hash, read]))
+
     def embeddings(self, name: str = "head") -> Path:
         """The class embeddings that this job reads, checked against the digest of their record."""
         return store.check_digest(self.input(name).with_suffix(".safetensors"), self.record(name)["digests"]["head"])

@@ -1,29 +1,42 @@
 """What to do when Snakemake's memory (`.snakemake/`) was lost: ask the results themselves.
 
 Without its metadata Snakemake compares times alone, and would call results up to date that other code has made.
-The plan then reads every record and refuses stale ones by name; while the metadata is there this costs one `stat`.
+The plan then reads every record and refuses stale ones by name; so it does where other results than those that
+Snakemake remembers were put in their place. While its memory is of the tables that lie there this costs two readings.
 """
 
 import base64
+import json
 from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.graph import Job
 from zsr.plan import Plan
+from zsr.provenance import canonical
 from zsr.store import read_record
 
 
 def refuse_forgotten(plan: Plan, metadata: str) -> None:
     """Raise if Snakemake has forgotten the finished tables and any result on disk is not the plan's."""
     record = plan.results / plan.tables.record
-    if not record.is_file() or Path(metadata, metadata_name(str(record))).exists():
+    if not record.is_file() or remembered(record, Path(metadata, metadata_name(str(record)))):
         return
     found = stale(plan)
     if found:
         raise ZsrError(
-            f"Snakemake's memory of these results (.snakemake/) is gone, and {len(found)} of them are not what the "
+            f"Snakemake's memory (.snakemake/) is not of these results, and {len(found)} of them are not what the "
             f"config and the code ask for, first {found[0]}; run `zsr repair` to remove them, then snakemake"
         )
+
+
+def remembered(record: Path, memory: Path) -> bool:
+    """Whether Snakemake's memory is of the tables that lie there: others may have been put in their place."""
+    try:
+        spec = json.loads(record.read_text())["spec"]
+        known = json.loads(memory.read_text())["params"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return known == [repr(canonical(spec))]
 
 
 def metadata_name(path: str) -> str:

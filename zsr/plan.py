@@ -294,10 +294,11 @@ class Plan(Graph):
         return {key: value for key, value in self.raw.items() if key not in PLACES}
 
     def _about(self) -> str:
-        """What tables and report say of datasets and protocols beside the numbers."""
+        """What tables and report say of datasets, protocols and published models beside the numbers."""
         said = {name: self.config["datasets"][name] for name in sorted(self.config["datasets"])}
-        worst = [protocol["worst_case"] for protocol in self.config["protocols"]]
-        return short_hash(canonical({"datasets": said, "worst_case": worst}))
+        protocols = [[protocol[key] for key in ("worst_case", "chain_eps")] for protocol in self.config["protocols"]]
+        published = [entry.get("published") for entry in self.config["models"]]
+        return short_hash(canonical({"datasets": said, "protocols": protocols, "published": published}))
 
     def _fits(self, entry: dict, backbone: str, dataset: str) -> None:
         """Refuse a model whose learned prompts are too long for a class name, before any job runs."""

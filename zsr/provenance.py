@@ -2,8 +2,9 @@
 
 Snakemake tracks neither imported modules nor the text of scripts (a touch reruns everything, an edited import reruns
 nothing). Here the imports are walked from the job's entry points by `ast`, inside the project only, and each file is
-hashed as `ast.unparse` of its tree without docstrings: comments and formatting do not count. Components are loaded by
-name (`zsr.registry`), so a job's roots name the one method, attack or reader that it uses and no other is followed.
+hashed as its syntax tree without docstrings: comments and formatting do not count, nor does Python's version.
+Components are loaded by name (`zsr.registry`), so a job's roots name the one method, attack or reader that it uses and
+no other is followed.
 A file that is not Python counts when a module beside it names it in a string literal.
 """
 
@@ -21,6 +22,7 @@ from zsr.errors import ZsrError
 from zsr.registry import ROOT
 
 PACKAGES = ("zsr", "zsr_kernels", "workflow")
+UNSAID = ("ctx", "kind", "type_comment")  # of syntax trees: they follow from the rest, or mean nothing
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,20 @@ def _closure(roots: tuple[str, ...], root: Path) -> dict[str, str]:
 def hash_file(path: Path) -> str:
     """Python by its syntax tree without docstrings, YAML by its content, anything else by its bytes."""
     if path.suffix == ".py":
-        return short_hash(ast.unparse(_without_docstrings(_parse(path))))
+        return short_hash(repr(_shape(_without_docstrings(_parse(path)))))
     if path.suffix == ".yaml":
         return short_hash(canonical(yaml.safe_load(path.read_text())))
     return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
+
+
+def _shape(node: object) -> object:
+    """A syntax tree as nested lists, alike for every version of Python: fields that newer ones add are empty."""
+    if isinstance(node, ast.Constant):
+        return ["Constant", repr(node.value)]
+    if isinstance(node, ast.AST):
+        fields = [[name, _shape(value)] for name, value in ast.iter_fields(node) if name not in UNSAID]
+        return [type(node).__name__, *(field for field in fields if field[1] not in (None, []))]
+    return [_shape(item) for item in node] if isinstance(node, list) else node
 
 
 @cache

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from zsr import layout
+from zsr.data.changed import refuse_changed
 from zsr.data.needs import check_variables, shortages
 from zsr.data.sources import tell_jobs
 from zsr.errors import ZsrError
@@ -38,6 +39,7 @@ def planned():
         check_variables(plan)
         check_writable(plan.results)
         refuse_forgotten(plan, os.path.join(".snakemake", "metadata"))
+        refuse_changed(plan)
         return plan
     except ZsrError as error:
         if os.environ.get("ZSR_TRACEBACK"):

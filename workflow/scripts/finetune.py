@@ -24,12 +24,13 @@ from zsr.trainlog import TrainLog
 def work(job: Job) -> None:
     torch.set_num_threads(job.spec["threads"])
     processes, device = job.spec["recipe"]["processes"], job.spec["device"]
-    checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)
+    checkpoint = Checkpoint(job.folder / "last.ckpt", job.resumable)
     with peers(processes, device, follow, job) as group:
         method, task, source, recipe = prepared(job, group)
-        with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.hash) as log:
+        with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.resumable) as log:
             cost = fine_tune(method, task, source, recipe, device=device, checkpoint=checkpoint, log=log)
             save_file(trained_tensors(task.visual, task.original), job.outputs["weights"])
+            job.check_code()  # a result that may not land must not cost the checkpoint
             checkpoint.done()  # before the log takes its final name: a training that goes on must find its part
     read = {role: job.record(role)["digests"] for role in ("backbone", "head", "teacher") if role in job.spec["needs"]}
     job.facts |= {role: digests["head" if role == "head" else "weights"] for role, digests in read.items()}
@@ -39,7 +40,7 @@ def work(job: Job) -> None:
 def follow(group: Peers, job: Job) -> None:
     """The same training, seen from a process that is not the first."""
     method, task, source, recipe = prepared(job, group)
-    checkpoint = Follower(job.folder / "last.ckpt", job.hash)
+    checkpoint = Follower(job.folder / "last.ckpt", job.resumable)
     fine_tune(method, task, source, recipe, device=job.spec["device"], checkpoint=checkpoint, log=lambda row: None)
 
 

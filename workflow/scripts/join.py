@@ -92,16 +92,17 @@ def learn(job: Job, backbone: Backbone) -> None:
     images, told = read_pairs(job.input("data"), record, spec)
     given = pairs(backbone, images, told, spec["device"], spec["definition"]["interpolation"])
     training = joining(backbone.clip, given, recipe, spec["seed"], spec["device"])
-    checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)
+    checkpoint = Checkpoint(job.folder / "last.ckpt", job.resumable)
     if (state := checkpoint.load()) is not None:
         training.load_state_dict(state)
     progress = Progress("projection", recipe.steps, training.step)
-    with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.hash) as log:
+    with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.resumable) as log:
         row = {}
         for row in training:
             log(row)
             progress.step(note=f"loss {row['loss']:.3f}")
             checkpoint.step(training.state_dict)
+        job.check_code()  # a result that may not land must not cost the checkpoint
         checkpoint.done()
     head = training.model.eval()
     job.facts["held_out"] = check(head, given, spec["seed"])

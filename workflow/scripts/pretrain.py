@@ -26,16 +26,17 @@ def work(job: Job) -> None:
         recipe = PretrainRecipe(**spec["recipe"])
         training = Pretraining(backbone, images, captions, recipe, spec["seed"], spec["device"])
     steps = training.recipe.steps
-    checkpoint = Checkpoint(job.folder / "last.ckpt", job.hash)
+    checkpoint = Checkpoint(job.folder / "last.ckpt", job.resumable)
     if (state := checkpoint.load()) is not None:
         training.load_state_dict(state)
     progress = Progress("pretraining", steps, training.step)
-    with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.hash) as log:
+    with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.resumable) as log:
         for row in training:
             log(row)
             progress.step(note=f"loss {row['loss']:.3f}")
             checkpoint.step(training.state_dict)
         save_file(save_tensors(training.finish()), job.outputs["weights"])
+        job.check_code()  # a result that may not land must not cost the checkpoint
         checkpoint.done()  # before the log takes its final name: a training that goes on must find its part
     job.facts["cost"] = {"steps": steps, "peak_megabytes": peak_megabytes(spec["device"])}
 

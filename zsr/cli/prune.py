@@ -1,11 +1,11 @@
-"""`zsr prune`: results that the config no longer asks for, such as those of an ε that was taken out."""
+"""`zsr prune`: results that no config asks for any more, such as those of an ε that was taken out."""
 
 import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from zsr import layout
+from zsr import config, layout
 from zsr.cli import plan_of
 from zsr.plan import Plan
 
@@ -17,11 +17,15 @@ FOLDERS = sorted(
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delete", action="store_true", help="delete them; without it they are only listed")
+    parser.add_argument(
+        "--keep", nargs="+", default=[], metavar="CONFIG", help="further configs whose results lie in the same folder"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    found = list(orphans(plan))
+    others = [Plan(config.read(Path(name))) for name in given.keep]
+    found = [path for path in orphans(plan) if not any(wanted(other, path) for other in others)]
     size = sum(path.stat().st_size for path in found)
     for path in found:
         print(path)
@@ -38,10 +42,17 @@ def orphans(plan: Plan) -> Iterator[Path]:
     """Files among the results that no job of the plan makes; what an unfinished training keeps is not one."""
     for folder in FOLDERS:
         for path in sorted((plan.results / folder).rglob("*")):
-            name = str(path.relative_to(plan.results))
-            kept = plan.owner(f"{Path(name).parent}/manifest.json") or "tensorboard" in path.parts
-            if path.is_file() and not plan.owner(name) and not kept:
+            if path.is_file() and not path.name.endswith(".part") and not wanted(plan, path):  # a part is being written
                 yield path
+
+
+def wanted(plan: Plan, path: Path) -> bool:
+    """Whether a job of the plan makes a file, or keeps it beside what it makes."""
+    try:
+        name = path.relative_to(plan.results)
+    except ValueError:
+        return False  # the other config has another folder
+    return bool(plan.owner(str(name)) or plan.owner(f"{name.parent}/manifest.json") or "tensorboard" in path.parts)
 
 
 def _remove_empty(folder: Path) -> None:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from zsr.cli import plan_of
+from zsr.data.changed import changed
 from zsr.errors import ZsrError
 from zsr.graph import Job
 from zsr.plan import Plan
@@ -73,6 +74,8 @@ def fault(plan: Plan, job: Job) -> str | None:
         return None
     try:
         digests = read_record(record, job.hash)["digests"]
+        if place := changed(plan, job):
+            return f"{place}: another file than the one that it was made of"
         for name, wanted in digests.items():
             check_digest(plan.results / job.outputs[name], wanted)
     except ZsrError as error:

@@ -40,4 +40,5 @@ def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: 
             np.save(file, pictures.labels, allow_pickle=False)
     both = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}
     facts = {"count": count, **facts, "labels": both, "files": dict(sorted(sources.used.items()))}
+    facts["states"] = dict(sorted(sources.states.items()))
     return facts, pictures.captions

@@ -6,6 +6,7 @@ archive is compared with its official checksum. An archive without one is truste
 beside it, and another digest later is refused.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -16,14 +17,16 @@ from zsr.data import download
 from zsr.data.setfile import set_file
 from zsr.data.trees import Folder, Tree, open_tree
 from zsr.errors import ZsrError
+from zsr.places import expand
 from zsr.store import write_json
 
 CHUNK = 1 << 22
 
 
-def data_root() -> Path:
-    """The folder below which each dataset has its own."""
-    return Path(os.path.expandvars(os.environ.get("ZSR_DATA") or "datasets")).expanduser()
+def data_root(config: dict | None = None) -> Path:
+    """The folder below which each dataset has its own; a job has no config, and is told by the variable."""
+    told = os.environ.get("ZSR_DATA") or (config or {}).get("data_root") or "datasets"
+    return Path(os.path.expandvars(told)).expanduser()
 
 
 def tell_jobs(config: dict) -> None:
@@ -42,6 +45,7 @@ class Sources:
         self.keys = keys
         self.missing = missing
         self.used: dict[str, str] = {}  # path -> sha256, or `unpacked`
+        self.states: dict[str, list[int]] = {}  # path -> size and time of the file that was read
         self._trees: dict[str, Tree] = {}
 
     @classmethod
@@ -63,16 +67,29 @@ class Sources:
                 self._trees[path] = open_tree(self.file(path) if path in self.files else place)
         return self._trees[path]
 
-    def file(self, path: str) -> Path:
-        """One file as it is, fetched if it is not there and the config allows it, and checked."""
+    def file(self, path: str, name: str = "") -> Path:
+        """One file as it is, fetched if it is not there and the config allows it, and checked.
+
+        `name`: how the record calls it, where the path has this machine's variables in it.
+        """
         entry = self.files.get(path, {"path": path})
         place = self.folder / path
         if not place.is_file():
             if not os.environ.get("ZSR_DOWNLOAD") or not entry.get("urls"):
                 raise ZsrError(self.lacking(path))
             download.fetch(entry["urls"], place, entry.get("bytes"), lambda file: verify(file, entry))
-        self.used[path] = verify(place, entry)
+        self.states[name or path] = state_of(place)
+        self.used[name or path] = verify(place, entry)
         return place
+
+    def found(self, pattern: str, otherwise: str) -> list[Path]:
+        """The files that a pattern with `$VARIABLES` and `*` names, in order, checked; none is a mistake."""
+        text = expand(pattern)
+        paths = sorted(glob.glob(text, root_dir=self.folder))
+        if not paths:
+            raise ZsrError(f"{self.folder / text}: {otherwise}; {self.missing or 'place it there'}")
+        plain = Path(pattern).parent  # the record keeps the variables, and not where they lead
+        return [self.file(path, path if "*" in str(plain) else str(plain / Path(path).name)) for path in paths]
 
     def read(self, path: str) -> bytes:
         """A small file beside the archives."""
@@ -114,10 +131,28 @@ class Unpacked(Folder):
         return self.__dict__["names"]
 
 
+def state_of(place: Path) -> list[int]:
+    """Size and time of a file: while both stay, its content is taken to be the same."""
+    state = place.stat()
+    return [state.st_size, state.st_mtime_ns]
+
+
+def note_of(place: Path) -> Path:
+    """Where it stands what a file's digest was."""
+    return place.with_name(f".{place.name}.checked.json")
+
+
+def known_digest(place: Path) -> str:
+    """The sha256 of a file, from its note where that is of this very file."""
+    seen = _noted(note_of(place))
+    same = [seen.get("size"), seen.get("mtime_ns")] == state_of(place)
+    return seen["sha256"] if same else digests(place)["sha256"]
+
+
 def verify(place: Path, entry: dict, deep: bool = False) -> str:
     """The sha256 of a file whose size and checksum are right; looked up beside it where it was checked before."""
     state = place.stat()
-    note = place.with_name(f".{place.name}.checked.json")
+    note = note_of(place)
     seen = _noted(note)
     same = seen.get("size") == state.st_size and seen.get("mtime_ns") == state.st_mtime_ns
     if same and not deep and all(seen.get(kind) == entry[kind] for kind in ("md5", "sha256") if entry.get(kind)):

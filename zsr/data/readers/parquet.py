@@ -1,16 +1,13 @@
 """Image sets in Parquet, as Hugging Face keeps them: a column of encoded images, one of labels, one of captions."""
 
-import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from zsr.data.pictures import FileReader, Item, Pictures, caption_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
-from zsr.places import expand
 
 ROWS = 64  # of a file in memory at a time
 
@@ -32,7 +29,8 @@ class Parquet(FileReader):
     def open(self, split: str, sources: Sources) -> Pictures:
         import pyarrow.parquet as pq
 
-        files = [pq.ParquetFile(path) for path in self._paths(split, sources)]
+        paths = sources.found(self.path.replace("{split}", split), "no such file")
+        files = [pq.ParquetFile(path) for path in paths]
         labels = np.concatenate([self._labels(file, sources) for file in files])
         starts = np.cumsum([0, *(file.metadata.num_rows for file in files)])
 
@@ -46,13 +44,6 @@ class Parquet(FileReader):
             told = [value for file in files for value in self._column(file, self.caption)]
             captions = [caption_of(value, f"{self.caption}, row {row}") for row, value in enumerate(told)]
         return Pictures(labels, fetch, captions)
-
-    def _paths(self, split: str, sources: Sources) -> list[Path]:
-        text = expand(self.path.replace("{split}", split))
-        paths = [Path(found) for found in sorted(glob.glob(str(sources.folder / text)))]
-        if not paths:
-            raise ZsrError(f"{sources.folder / text}: no such file; {sources.missing or 'place it there'}")
-        return paths
 
     def _labels(self, file, sources: Sources) -> np.ndarray:
         if not self.label:

@@ -1,6 +1,5 @@
 """WebDataset shards: tars in which the files of one sample share a name up to its first dot."""
 
-import glob
 import posixpath
 from dataclasses import dataclass
 
@@ -40,13 +39,7 @@ class Webdataset(FileReader):
             span, _, tail = rest.partition("}")
             first, last = span.split("..")
             patterns = [f"{head}{i:0{len(first)}d}{tail}" for i in range(int(first), int(last) + 1)]
-        found = []
-        for one in patterns:
-            paths = sorted(glob.glob(str(sources.folder / one)))
-            if not paths:
-                raise ZsrError(f"{sources.folder / one}: no such shard; {sources.missing or 'place it there'}")
-            found += paths
-        return [sources.folder / path for path in found]
+        return [path for one in patterns for path in sources.found(one, "no such shard")]
 
 
 def sample(name: str) -> str:

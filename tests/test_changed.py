@@ -1,0 +1,100 @@
+"""A data file that was replaced: no result made of it is taken for one of the new file."""
+
+import io
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import Project, refused
+from jobs import run
+from PIL import Image
+
+from zsr.cli.verify import fault
+from zsr.config import complete
+from zsr.data.changed import changed, refuse_changed
+from zsr.plan import Plan
+
+
+def write(path: Path, seed: int) -> None:
+    """Eight grey pictures of two classes."""
+    pictures = []
+    for i in range(8):
+        buffer = io.BytesIO()
+        Image.new("RGB", (32, 32), (20 * i + seed,) * 3).save(buffer, "PNG")
+        pictures.append(buffer.getvalue())
+    pq.write_table(pa.table({"image": pictures, "label": [0, 1] * 4}), path)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "real").mkdir()
+    monkeypatch.setenv("ZSR_TEST_REAL", str(tmp_path / "real"))
+    write(tmp_path / "real/test.parquet", 0)
+    return tmp_path / "real/test.parquet"
+
+
+@pytest.fixture
+def plan(project: Project, mini: dict, place: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """The miniature config with a set of one's own, whose split is prepared."""
+    monkeypatch.chdir(project.folder)
+    own = {"name": "own", "reader": "parquet", "options": {"path": "$ZSR_TEST_REAL/{split}.parquet"}, "size": 32,
+           "splits": {"test": 8}, "classes": ["dark", "light"], "templates": ["a {} picture"]}  # fmt: skip
+    mini["data"].append(own)
+    mini["protocols"][0] |= {"datasets": ["own"], "images": 8, "batch": 8}
+    complete(mini)
+    plan = Plan(mini)
+    code, said = run(project, plan, prepared(plan))
+    assert code == 0, said
+    return plan
+
+
+def prepared(plan: Plan):
+    return next(job for job in plan.jobs.values() if job.rule == "prepare" and job.wildcards["dataset"] == "own")
+
+
+def test_what_was_read_is_noted_and_is_no_path_of_this_machine(plan, place):
+    text = (plan.results / prepared(plan).record).read_text()
+    assert '"$ZSR_TEST_REAL/test.parquet"' in text
+    assert str(place.parent) not in text
+    refuse_changed(plan)
+
+
+def test_another_file_is_refused_by_name_and_repair_takes_what_was_made_of_it(plan, place):
+    write(place, 3)
+    with refused(r"test\.parquet: another file than the one that .*images\.npy was made of; if that is meant, remove"):
+        refuse_changed(plan)
+    assert "another file" in fault(plan, prepared(plan))
+
+
+def test_the_same_bytes_at_another_time_are_the_same_file(plan, place):
+    os.utime(place, (1, 1))
+    assert changed(plan, prepared(plan)) is None
+    refuse_changed(plan)
+
+
+def test_a_file_that_is_gone_was_read(plan, place, monkeypatch):
+    place.unlink()
+    refuse_changed(plan)
+    monkeypatch.delenv("ZSR_TEST_REAL")
+    refuse_changed(plan)
+
+
+def test_unfinished_work_goes_on_from_these_bytes_alone(plan, project, tmp_path):
+    """A checkpoint is of a spec and of what the jobs before it have made."""
+    from zsr import store
+    from zsr.job import Job
+
+    job = next(job for job in plan.jobs.values() if job.rule == "heads" or "data" in job.needs)
+    keys = []
+    for digest in ("a", "a", "b"):
+        inputs = {}
+        for role, needed in job.needs.items():
+            path = tmp_path / f"{role}.json"
+            record = {"spec_hash": needed.hash, "spec": needed.spec, "digests": {"images": digest}}
+            store.write_json(path, record | {"seal": store.seal(record)})
+            inputs[role] = [path]
+        made = Job(job.spec, inputs, {"record": tmp_path / "out.json"})
+        keys.append(made.resumable)
+    assert keys[0] == keys[1] != keys[2]
