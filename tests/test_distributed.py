@@ -166,7 +166,7 @@ def test_unequal_parts_are_refused(mini):
         complete(mini)
     mini["finetune"]["processes"] = 1
     mini["models"][1]["recipe"]["processes"] = 0
-    with pytest.raises(ZsrError, match=r"models\[1\].*processes.*0 equal parts"):
+    with pytest.raises(ZsrError, match=r"models\[1\].*processes: 0 is not above 0"):
         complete(mini)
     from zsr.distributed import Group
 

@@ -205,7 +205,8 @@ def test_status_says_what_is_left_from_measured_seconds(copy):
                 and c.needs["backbone"].hash == cell.needs["backbone"].hash]  # fmt: skip
         alike = [c for c in same if c.wildcards["dataset"] == cell.wildcards["dataset"]] or same
         wanted += float(np.median([seconds[c] for c in alike]))
-    assert f"about {wanted:.0f} s of work" in text
+    said = f"{wanted:.0f} s" if wanted < 90 else f"{round(wanted / 60)} min"  # a busy machine may need minutes
+    assert f"about {said} of work" in text
 
 
 def test_status_knows_what_snakemake_has_begun(copy):

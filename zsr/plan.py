@@ -297,7 +297,7 @@ class Plan(Graph):
         """What tables and report say of datasets, protocols and published models beside the numbers."""
         said = {name: self.config["datasets"][name] for name in sorted(self.config["datasets"])}
         protocols = [[protocol[key] for key in ("worst_case", "chain_eps")] for protocol in self.config["protocols"]]
-        published = [entry.get("published") for entry in self.config["models"]]
+        published = [str(entry.get("published")) for entry in self.config["models"]]
         return short_hash(canonical({"datasets": said, "protocols": protocols, "published": published}))
 
     def _fits(self, entry: dict, backbone: str, dataset: str) -> None:

@@ -9,7 +9,7 @@ from zsr.errors import ZsrError, unknown
 
 TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool}
 # the numbers of training recipes by what they may be; all others may not be negative
-ABOVE_ZERO = ("epochs", "steps", "batch", "lr", "largest_scale", "scale", "processes")
+ABOVE_ZERO = ("epochs", "steps", "batch", "largest_scale", "scale", "processes")
 BELOW_ONE = ("momentum", "beta2")
 
 
