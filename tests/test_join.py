@@ -136,6 +136,7 @@ def test_captions_of_a_parquet_file(tmp_path, monkeypatch, label):
     assert told(tmp_path / "out", 3, **about) == ["a red cat | a cat", "one | two", "three | four"]
     frame["text"] = ["a cat", " ", "a dog"]
     frame.to_parquet(tmp_path / "train.parquet")
+    (tmp_path / ".train.parquet.checked.json").unlink()  # another file, and meant to be
     with pytest.raises(ZsrError, match="text, row 1: has no caption"):
         told(tmp_path / "out", 3, **about)
     with pytest.raises(ZsrError, match="no column 'texts'; the file has image, label, text"):
