@@ -328,7 +328,7 @@ def test_memory_lost_then_code_changed(copy):
     assert planned(copy) == set()
     copy.edit("zsr/methods/tecoa.py", "return F.cross_entropy(logits", "return 2 * F.cross_entropy(logits")
     message = copy.snakemake(code=1)
-    assert "Snakemake's memory of these results" in message
+    assert "Snakemake's memory (.snakemake/) is not of these results" in message
     assert re.search(r"first models/\w+\.tecoa\.s0/manifest\.json", message)
     shutil.rmtree(copy.path("results/tables"))  # without the tables nothing is asked, and they are made, and refuse
     message = copy.snakemake("results/tables/manifest.json", code=1)

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Job:
         """The record of an upstream result, checked against the spec that this job names for it."""
         return store.read_record(self.input(name), self.spec["needs"][name])
 
-    @property
+    @cached_property
     def resumable(self) -> str:
         """What unfinished work goes on from: this spec, on upstream results of these very bytes."""
         read = {name: self.record(name)["digests"] for name in sorted(self.spec["needs"])}

@@ -17,6 +17,12 @@ def _apart(first: Tensor, second: Tensor) -> Tensor:
     return second.clone() if second.data_ptr() == first.data_ptr() and second.numel() else second
 
 
+def _both(y: Tensor, net: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels and network input as an op returns them."""
+    y = y.contiguous()
+    return y, _apart(y, net)
+
+
 def _fake(like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """All ops return contiguous tensors, as Triton writes them, whatever the strides of the images."""
     return torch.empty_like(like, dtype=dtype, memory_format=torch.contiguous_format)
@@ -28,9 +34,7 @@ def linf_step(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.linf_step`, step and eps as tensors [B] or [1]."""
-    y, net = zsr_kernels.linf_step(x, x0, grad, step, eps, mean, std, dtype)
-    y = y.contiguous()
-    return y, _apart(y, net)
+    return _both(*zsr_kernels.linf_step(x, x0, grad, step, eps, mean, std, dtype))
 
 
 @torch.library.custom_op("zsr::l2_step", mutates_args=())
@@ -39,9 +43,7 @@ def l2_step(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.l2_step`, step and eps as tensors [B] or [1]."""
-    y, net = zsr_kernels.l2_step(x, x0, grad, step, eps, mean, std, dtype)
-    y = y.contiguous()
-    return y, _apart(y, net)
+    return _both(*zsr_kernels.l2_step(x, x0, grad, step, eps, mean, std, dtype))
 
 
 @torch.library.custom_op("zsr::l1_step", mutates_args=())
@@ -50,9 +52,7 @@ def l1_step(
     dtype: torch.dtype, share: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.l1_step`, step and eps as tensors [B] or [1]."""
-    y, net = zsr_kernels.l1_step(x, x0, grad, step, eps, mean, std, dtype, share)
-    y = y.contiguous()
-    return y, _apart(y, net)
+    return _both(*zsr_kernels.l1_step(x, x0, grad, step, eps, mean, std, dtype, share))
 
 
 def _fake_step(x, x0, grad, step, eps, mean, std, dtype, share=0.0):
@@ -72,8 +72,8 @@ def apgd_step(
     y, start, net = zsr_kernels.apgd_step(
         x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, norm, mean, std, dtype
     )
-    y = y.contiguous()
-    return y, _apart(x, start), _apart(y, net)
+    y, net = _both(y, net)
+    return y, _apart(x, start), net
 
 
 @apgd_step.register_fake
@@ -101,9 +101,7 @@ def start(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`zsr_kernels.start`."""
-    y, net = zsr_kernels.start(x0, keys, seed, stream, eps, norm, mean, std, dtype)
-    y = y.contiguous()
-    return y, _apart(y, net)
+    return _both(*zsr_kernels.start(x0, keys, seed, stream, eps, norm, mean, std, dtype))
 
 
 @start.register_fake

@@ -25,7 +25,7 @@ class SparseSteps(Schedule):
 
     @property
     def steps(self) -> int:
-        return max(self.budget, 2) + 2  # of one step nothing would be left for the ball itself
+        return max(self.budget + 2, self._phases()[-1][0])  # the last phase begins, however few there are
 
     def _phases(self) -> list[tuple[int, float]]:
         """(age at which the phase starts, its radius in units of eps)."""

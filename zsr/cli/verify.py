@@ -74,7 +74,7 @@ def fault(plan: Plan, job: Job) -> str | None:
         return None
     try:
         digests = read_record(record, job.hash)["digests"]
-        if place := changed(plan, job):
+        if job.rule == "prepare" and (place := changed(plan, job)):
             return f"{place}: another file than the one that it was made of"
         for name, wanted in digests.items():
             check_digest(plan.results / job.outputs[name], wanted)

@@ -18,7 +18,7 @@ from zsr.plan import Plan
 def refuse_changed(plan: Plan) -> None:
     """Raise, with the cure, if a prepared split was made of other files than those that lie there."""
     for job in plan.jobs.values():
-        if place := changed(plan, job):
+        if job.rule == "prepare" and (place := changed(plan, job)):
             raise ZsrError(
                 f"{place}: another file than the one that {plan.results / job.outputs['images']} was made of; if that "
                 f"is meant, remove {note_of(place)} and run `zsr repair`, then snakemake"
@@ -27,13 +27,10 @@ def refuse_changed(plan: Plan) -> None:
 
 def changed(plan: Plan, job: Job) -> Path | None:
     """The first file that is no longer the one that a preparation on disk read, or None."""
-    record = plan.results / job.record
-    if job.rule != "prepare" or not record.is_file():
-        return None
     try:
-        made = json.loads(record.read_text())
-    except ValueError:
-        return None  # damaged: whoever reads it says so
+        made = json.loads((plan.results / job.record).read_text())
+    except (FileNotFoundError, ValueError):
+        return None  # not made yet, or damaged: whoever reads it says so
     for name, state in made.get("states", {}).items():
         if unset(name):
             continue

@@ -145,21 +145,23 @@ def note_of(place: Path) -> Path:
 def known_digest(place: Path) -> str:
     """The sha256 of a file, from its note where that is of this very file."""
     seen = _noted(note_of(place))
-    same = [seen.get("size"), seen.get("mtime_ns")] == state_of(place)
-    return seen["sha256"] if same else digests(place)["sha256"]
+    return seen["sha256"] if _is_of(seen, place) else digests(place)["sha256"]
 
 
 def verify(place: Path, entry: dict, deep: bool = False) -> str:
     """The sha256 of a file whose size and checksum are right; looked up beside it where it was checked before."""
-    state = place.stat()
+    size, time = state_of(place)
     note = note_of(place)
     seen = _noted(note)
-    same = seen.get("size") == state.st_size and seen.get("mtime_ns") == state.st_mtime_ns
-    if same and not deep and all(seen.get(kind) == entry[kind] for kind in ("md5", "sha256") if entry.get(kind)):
+    if (
+        _is_of(seen, place)
+        and not deep
+        and all(seen.get(kind) == entry[kind] for kind in ("md5", "sha256") if entry.get(kind))
+    ):
         return seen["sha256"]
-    if entry.get("bytes") and state.st_size != entry["bytes"]:
-        what = "cut short" if state.st_size < entry["bytes"] else "too long"
-        raise ZsrError(f"{place}: {what}, {state.st_size} bytes of {entry['bytes']}; remove it and get it again")
+    if entry.get("bytes") and size != entry["bytes"]:
+        what = "cut short" if size < entry["bytes"] else "too long"
+        raise ZsrError(f"{place}: {what}, {size} bytes of {entry['bytes']}; remove it and get it again")
     found = digests(place)
     for kind in ("sha256", "md5"):
         if entry.get(kind) and found[kind] != entry[kind]:
@@ -173,8 +175,13 @@ def verify(place: Path, entry: dict, deep: bool = False) -> str:
             f"{seen['sha256']}); if that is meant, remove {note}"
         )
     if os.access(place.parent, os.W_OK):
-        write_json(note, {**found, "size": state.st_size, "mtime_ns": state.st_mtime_ns})
+        write_json(note, {**found, "size": size, "mtime_ns": time})
     return found["sha256"]
+
+
+def _is_of(seen: dict, place: Path) -> bool:
+    """Whether a note is of the file as it lies there."""
+    return [seen.get("size"), seen.get("mtime_ns")] == state_of(place)
 
 
 def _noted(note: Path) -> dict:
