@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from zsr import layout
 from zsr.errors import ZsrError
 from zsr.report.comparisons import LEVEL
 from zsr.rows import read_rows
@@ -89,15 +90,8 @@ def read(place: str, quantity: str) -> Side:
 
 
 def _verdicts(folder: Path, cell, quantity: str) -> np.ndarray:
-    path = (
-        folder
-        / "eval"
-        / cell.protocol
-        / cell.id
-        / cell.dataset
-        / cell.attack
-        / f"eps-{cell.eps.replace('/', '_')}.json"
-    )
+    where = {"protocol": cell.protocol, "model": cell.id, "dataset": cell.dataset, "attack": cell.attack}
+    path = folder / layout.OUTPUTS["evaluate"]["record"].format(**where, eps=cell.eps.replace("/", "_"))
     record = read_record(path, cell.spec_hash)
     rows = read_rows(path.with_suffix(".parquet"), record["digests"]["rows"]).to_pandas().sort_values("index")
     right = rows["robust"] if quantity == "robust" else rows["clean"] == rows["label"]

@@ -1,15 +1,14 @@
 """A data file that was replaced: no result made of it is taken for one of the new file."""
 
-import io
 import os
 from pathlib import Path
 
+import archives
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Project, refused
 from jobs import run
-from PIL import Image
 
 from zsr.cli.verify import fault
 from zsr.config import complete
@@ -18,12 +17,8 @@ from zsr.plan import Plan
 
 
 def write(path: Path, seed: int) -> None:
-    """Eight grey pictures of two classes."""
-    pictures = []
-    for i in range(8):
-        buffer = io.BytesIO()
-        Image.new("RGB", (32, 32), (20 * i + seed,) * 3).save(buffer, "PNG")
-        pictures.append(buffer.getvalue())
+    """Eight pictures of two classes."""
+    pictures = [archives.picture(seed + i, (32, 32), "PNG") for i in range(8)]
     pq.write_table(pa.table({"image": pictures, "label": [0, 1] * 4}), path)
 
 
