@@ -56,6 +56,13 @@ def prompts(count: int) -> list[str]:
     return [" ".join(["a photo of", *chosen]) for chosen in itertools.islice(words, count)]
 
 
+def definition(arch: str) -> dict:
+    """What `build` takes."""
+    if arch == "b32":
+        return B32
+    return yaml.safe_load((registry.PACKAGE / "models" / "archs" / f"{ARCHS[arch]}.yaml").read_text())
+
+
 class Side:
     """A student with its optimiser, and the step of one formulation."""
 
@@ -147,8 +154,7 @@ def wasteful(method: Method) -> Method:
 
 def measure(arch: str, name: str, classes: int, batch: int, device: str, rounds: int) -> list[dict]:
     """One row for each side."""
-    path = registry.PACKAGE / "models" / "archs" / f"{ARCHS[arch]}.yaml"
-    side = Side(B32 if arch == "b32" else yaml.safe_load(path.read_text()), name, classes, batch, device)
+    side = Side(definition(arch), name, classes, batch, device)
     assert side.task.frozen is not side.visual  # made before memory is looked at
     steps = {"ours": side.ours, "papers": side.papers, "floor": side.floor}
     grown = {label: peak(step, device) for label, step in steps.items()}
