@@ -20,6 +20,11 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    look_when_jobs_end(workflow.scheduler)
+    warn()
+
+
 localrules:
     all,
 

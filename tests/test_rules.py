@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from conftest import MINI, ROOT
+from conftest import MINI, ROOT, refused
 
 from zsr import layout
 from zsr.plan import Plan
@@ -68,3 +68,14 @@ def test_the_default_configs_name_what_exists():
     configs = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
     for path in configs:
         assert Plan(yaml.safe_load(path.read_text())).cells, path.name
+
+
+def test_a_spec_that_no_command_takes_is_refused(mini):
+    """Linux gives an argument 128 KiB: without a check a job would end with `Argument list too long`."""
+    own = {"name": "own", "reader": "folder", "size": 32, "splits": {"test": 48}, "templates": ["a {} picture"]}
+    mini["protocols"][0]["datasets"] = ["own"]
+    mini["data"].append({**own, "classes": [f"bjørn {i:04}" for i in range(7000)]})
+    Plan(mini)
+    mini["data"][-1]["classes"] = [f"bjørn {i:04}" for i in range(9000)]
+    with refused(r"heads rn own: its spec has 12\d{4} bytes, and a command takes 120000"):
+        Plan(mini)

@@ -8,6 +8,7 @@ Snakemake param of its rule. Nothing here imports torch: every cluster job parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
+from shlex import quote
 
 from zsr import layout
 from zsr.epsilon import eps_text
@@ -15,6 +16,7 @@ from zsr.errors import ZsrError
 from zsr.provenance import canonical, environment, fingerprint, short_hash
 
 SCRIPTS = "workflow/scripts"
+LONGEST = 120_000  # bytes of a spec: Linux takes 128 KiB in one argument, and the command has paths beside it
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,11 @@ class Graph:
             "environment": {"name": env, "pins": environment(env)},
         }
         job = Job(rule, wildcards, spec, needs)
+        if len(job.text) > LONGEST // 4 and (size := len(quote(job.text).encode())) > LONGEST:
+            raise ZsrError(
+                f"{job.title}: its spec has {size} bytes, and a command takes {LONGEST}; fewer models in a config, or "
+                "fewer and shorter class names and templates"
+            )
         if key in self.jobs:
             if self.jobs[key].text != job.text:
                 raise ZsrError(f"{job.title}: the config asks for two different results at one path; rename one")

@@ -19,6 +19,7 @@ from zsr.job import prefer_this_python
 from zsr.memory import refuse_forgotten
 from zsr.places import expand
 from zsr.plan import Plan
+from zsr.scheduler import look_when_jobs_end
 from zsr.store import check_writable
 
 ROOT = workflow.basedir

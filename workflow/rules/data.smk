@@ -2,10 +2,6 @@
 # REQUIRED INPUTS: none. OUTPUTS: data/{dataset}/{split}/{transform}/
 
 
-onstart:
-    warn()
-
-
 rule prepare:
     """One split of one dataset, at the resolution that is attacked. Its archives are no inputs: any machine can plan."""
     output:
