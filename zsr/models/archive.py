@@ -25,7 +25,10 @@ DTYPES = {
     "IntStorage": torch.int32,
     "BoolStorage": torch.bool,
 }
-QUICK_GELU = re.compile(rb"1\.702\d*")  # x·σ(1.702 x) in the archive's code
+BROKEN = (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, EOFError, TypeError, ValueError, AttributeError)
+QUICK = 1.702  # of x·σ(1.702 x): a literal in scripted code, a tensor among the constants of traced code
+LITERAL = re.compile(rb"\b1\.702")
+GELU = re.compile(rb"\bgelu\(")
 
 
 class Bag:
@@ -48,16 +51,35 @@ def is_archive(path: Path) -> bool:
         )
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """(tensors by their dotted names, whether the code computes QuickGELU)."""
+def read(path: Path) -> tuple[dict[str, Tensor], bool | None]:
+    """(tensors by their dotted names, whether the code computes QuickGELU; None where it computes neither)."""
     try:
         with zipfile.ZipFile(path) as file:
             root = file.namelist()[0].partition("/")[0]
-            module = _Unpickler(io.BytesIO(file.read(f"{root}/data.pkl")), file, root).load()
-            quick = any(QUICK_GELU.search(file.read(n)) for n in file.namelist() if n.startswith(f"{root}/code/"))
-    except (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, EOFError, ValueError, AttributeError) as error:
+            module = _unpickled(file, root, "data")
+            quick = _quick(file, root)
+    except BROKEN as error:
         raise ZsrError(f"{path}: a TorchScript archive that cannot be read safely ({error}); convert it") from error
     return dict(_tensors(module, "")), quick
+
+
+def _quick(file: zipfile.ZipFile, root: str) -> bool | None:
+    """Whether the code computes QuickGELU; None where it computes neither that nor GELU."""
+    code = [file.read(n) for n in file.namelist() if n.startswith(f"{root}/code/") and n.endswith(".py")]
+    if any(map(LITERAL.search, code)) or any(map(_is_quick, _unpickled(file, root, "constants"))):
+        return True
+    return False if any(map(GELU.search, code)) else None
+
+
+def _is_quick(constant: object) -> bool:
+    """Whether a constant is QuickGELU's factor, in whichever precision."""
+    scalar = isinstance(constant, Tensor) and constant.is_floating_point() and constant.dim() == 0
+    return scalar and abs(float(constant) - QUICK) < abs(QUICK) * torch.finfo(constant.dtype).eps + 1e-9
+
+
+def _unpickled(file: zipfile.ZipFile, root: str, part: str) -> object:
+    """`data` or `constants`: a pickle, whose storages lie in the folder of its name."""
+    return _Unpickler(io.BytesIO(file.read(f"{root}/{part}.pkl")), file, f"{root}/{part}").load()
 
 
 def _tensors(module: object, prefix: str) -> list[tuple[str, Tensor]]:
@@ -73,10 +95,10 @@ def _tensors(module: object, prefix: str) -> list[tuple[str, Tensor]]:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, file: zipfile.ZipFile, root: str) -> None:
+    def __init__(self, stream: io.BytesIO, file: zipfile.ZipFile, folder: str) -> None:
         super().__init__(stream, encoding="utf-8")
         self.file = file
-        self.root = root
+        self.folder = folder
         self.storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> object:
@@ -95,7 +117,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, key: tuple) -> Tensor:
         _, dtype, name, _, count = key
         if name not in self.storages:
-            data = bytearray(self.file.read(f"{self.root}/data/{name}"))
+            data = bytearray(self.file.read(f"{self.folder}/{name}"))
             self.storages[name] = torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0)
         return self.storages[name]
 
