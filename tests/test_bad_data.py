@@ -135,9 +135,36 @@ def test_a_class_without_pictures(root: Path, tmp_path: Path):  # noqa: F811
     fails(found, tmp_path / "out", "no folder 'fox' with pictures")
 
 
+def table(path: Path, labels: list) -> None:
+    """One file of pictures with labels as Hugging Face writes them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [archives.picture(i, kind="PNG") for i in range(len(labels))]
+    pq.write_table(pa.table({"image": pictures, "label": labels}), path)
+
+
 def test_labels_out_of_range(root: Path, tmp_path: Path):  # noqa: F811
-    found = folders(root, {"eel/1.png": archives.picture(3, kind="PNG")})
-    fails(found, tmp_path / "out", "label of image 2 is 2, but there are 2 classes")
+    table(root / "own/test.parquet", [0, 1, 2])
+    fails(own("parquet", 3), tmp_path / "out", "label of image 2 is 2, but there are 2 classes")
+
+
+def test_a_class_more_or_less_would_shift_the_labels(root: Path, tmp_path: Path):  # noqa: F811
+    """Without keys, sorted names are classes only if all are there: the eel's folder missing, foxes are called eels."""
+    found = folders(root, {"fox/1.png": archives.picture(3, kind="PNG")})
+    four = own(count=3, classes=["a cat", "a dog", "an eel", "a fox"])
+    fails(four, tmp_path / "less", r"own: '\.': 3 classes \(cat, dog, fox\), the dataset's definition has 4; .*`keys`")
+    fails(found, tmp_path / "more", r"3 classes \(cat, dog, fox\), the dataset's definition has 2; .*`keys`")
+    table(root / "own/test.parquet", ["cat", "dog", "fox"])
+    fails(
+        own("parquet", 3), tmp_path / "table", r"own: column 'label': 3 classes \(cat, dog, fox\), .* has 2; .*`keys`"
+    )
+    keyed = own("parquet", 3, classes=four["classes"], keys=["cat", "dog", "eel", "fox"])
+    assert test(keyed, tmp_path / "keyed")[1].tolist() == [0, 1, 3]
+
+
+def test_a_text_label_means_the_same_in_every_file(root: Path, tmp_path: Path):  # noqa: F811
+    table(root / "own/test-0.parquet", ["dog", "dog"])
+    table(root / "own/test-1.parquet", ["cat", "dog", "cat"])
+    assert test(own("parquet", 5), tmp_path / "out")[1].tolist() == [1, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("name", ["../escape.png", "/etc/escape.png", "cat/../../escape.png"])

@@ -39,11 +39,12 @@ def tell_jobs(config: dict) -> None:
 class Sources:
     """The files of one dataset."""
 
-    def __init__(self, folder: str, files: list[dict], keys: list[str], missing: str = "") -> None:
+    def __init__(self, folder: str, files: list[dict], keys: list[str], missing: str = "", classes: int = 0) -> None:
         self.folder = data_root() / folder
         self.files = {entry["path"]: entry for entry in files}
         self.keys = keys
         self.missing = missing
+        self.classes = classes  # 0: the dataset has captions alone
         self.used: dict[str, str] = {}  # path -> sha256, or `unpacked`
         self.states: dict[str, list[int]] = {}  # path -> size and time of the file that was read
         self._trees: dict[str, Tree] = {}
@@ -54,7 +55,8 @@ class Sources:
         about = set_file(source["set"]) if source.get("set") else {}
         links = {entry["path"]: entry.get("urls", []) for entry in about.get("files", [])}
         files = [{"urls": links.get(entry["path"], []), **entry} for entry in source["files"]]
-        return cls(source["folder"], files, source["keys"], about.get("missing") or source["missing"])
+        missing = about.get("missing") or source["missing"]
+        return cls(source["folder"], files, source["keys"], missing, source["classes"])
 
     def tree(self, path: str) -> Tree:
         """The archive `path`, or the folder that it was unpacked into: both have the same names inside."""
@@ -90,6 +92,19 @@ class Sources:
             raise ZsrError(f"{self.folder / text}: {otherwise}; {self.missing or 'place it there'}")
         plain = Path(pattern).parent  # the record keeps the variables, and not where they lead
         return [self.file(path, path if "*" in str(plain) else str(plain / Path(path).name)) for path in paths]
+
+    def order(self, found: Iterable[str], where: str) -> list[str]:
+        """What the source calls its classes, in the order of their labels: the `keys`, else the sorted names found."""
+        if self.keys:
+            return self.keys
+        names = sorted(set(found))
+        if self.classes and len(names) != self.classes:  # one more or less, and every later label means another class
+            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            raise ZsrError(
+                f"{where}: {len(names)} classes ({shown}), the dataset's definition has {self.classes}; name each "
+                "class as the source does in `keys`"
+            )
+        return names
 
     def read(self, path: str) -> bytes:
         """A small file beside the archives."""

@@ -19,7 +19,7 @@ class Caltech101(FileReader):
 
     def open(self, split: str, sources: Sources) -> Pictures:
         split_of(split, ("test",), "caltech101")
-        return from_trees(Folder().entries(inner_tree(sources, self.archive), TOP, sources.keys))
+        return from_trees(Folder().entries(inner_tree(sources, self.archive), TOP, sources))
 
 
 def inner_tree(sources: Sources, archive: str) -> Tree:

@@ -16,7 +16,7 @@ TABLES = ("metadata.csv", "metadata.jsonl")  # as Hugging Face's image folders h
 
 @dataclass(frozen=True)
 class Folder(FileReader):
-    """Labels follow the dataset's `keys`, the sorted names of the class folders without them.
+    """Labels follow the dataset's `keys`, the sorted names of the class folders without them, if none is missing.
 
     Other files than pictures (by name) are passed over: such archives hold lists, thumbnails and leftovers. `caption`
     names a column of metadata.csv or metadata.jsonl beside the class folders, whose `file_name` is the path from there.
@@ -31,7 +31,7 @@ class Folder(FileReader):
     def open(self, split: str, sources: Sources) -> Pictures:
         tree = sources.tree(self.archive) if self.archive else _own(sources)
         inside = self.inside.replace("{split}", split).strip("/")
-        entries = self.entries(tree, inside, sources.keys)
+        entries = self.entries(tree, inside, sources)
         return from_trees(entries, self._captions(tree, inside, entries) if self.caption else None)
 
     def _captions(self, tree: Tree, inside: str, entries: list[Entry]) -> list[str]:
@@ -47,7 +47,7 @@ class Folder(FileReader):
             caption_of(told.get(entry.name), f"{table}, column '{self.caption}': {entry.name}") for entry in entries
         ]
 
-    def entries(self, tree: Tree, inside: str, keys: list[str]) -> list[Entry]:
+    def entries(self, tree: Tree, inside: str, sources: Sources) -> list[Entry]:
         """All pictures, by class and name."""
         found: dict[str, list[str]] = {}
         prefix = f"{inside}/" if inside else ""
@@ -58,7 +58,8 @@ class Folder(FileReader):
                     found.setdefault("/".join(parts[:-1]), []).append(name)
         if not found:
             raise ZsrError(f"{tree.path}: no folders of pictures under '{inside or '.'}'")
-        order = [str(i) for i in range(len(found))] if self.numbered else keys or sorted(found)
+        numbers = [str(i) for i in range(len(found))]
+        order = numbers if self.numbered else sources.order(found, f"{tree.path}: '{inside or '.'}'")
         lacking = sorted(set(order) - set(found))
         if lacking:
             raise ZsrError(

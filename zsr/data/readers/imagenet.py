@@ -24,7 +24,7 @@ class Imagenet(FileReader):
         split_of(split, ("train", "test"), "imagenet")
         archive, folder = (TRAIN, "train") if split == "train" else (VAL, "val")
         if sources.present(archive) == "unpacked":
-            return from_trees(Folder().entries(sources.tree(archive), folder, sources.keys))
+            return from_trees(Folder().entries(sources.tree(archive), folder, sources))
         return self._nested(sources) if split == "train" else self._val(sources)
 
     def _val(self, sources: Sources) -> Pictures:

@@ -17,8 +17,8 @@ class Parquet(FileReader):
     """`path` may hold `{split}`, `$VARIABLES` and `*`; relative, it lies in the dataset's folder.
 
     An image is bytes, or a struct with `bytes`, as `datasets` writes it. A label is a number; a text is looked up in
-    the dataset's `keys`, else in its sorted values. A caption is a text, or a list of alternatives. Empty: no such
-    column is read; without labels all are 0.
+    the dataset's `keys`, else among the sorted values of all files, if there is one for each class. A caption is a
+    text, or a list of alternatives. Empty: no such column is read; without labels all are 0.
     """
 
     path: str = "{split}*.parquet"
@@ -31,7 +31,7 @@ class Parquet(FileReader):
 
         paths = sources.found(self.path.replace("{split}", split), "no such file")
         files = [pq.ParquetFile(path) for path in paths]
-        labels = np.concatenate([self._labels(file, sources) for file in files])
+        labels = self._labels(files, sources)
         starts = np.cumsum([0, *(file.metadata.num_rows for file in files)])
 
         def fetch(rows: np.ndarray) -> Iterator[Item]:
@@ -45,20 +45,21 @@ class Parquet(FileReader):
             captions = [caption_of(value, f"{self.caption}, row {row}") for row, value in enumerate(told)]
         return Pictures(labels, fetch, captions)
 
-    def _labels(self, file, sources: Sources) -> np.ndarray:
+    def _labels(self, files: list, sources: Sources) -> np.ndarray:
+        """The labels of all files together: texts mean the same class in each of them."""
         if not self.label:
-            return np.zeros(file.metadata.num_rows, np.int64)
-        column = self._column(file, self.label)
-        if column and isinstance(column[0], str):
-            keys = sources.keys or sorted(set(column))
-            place = {key: i for i, key in enumerate(keys)}
-            unknown = sorted(set(column) - set(place))
-            if unknown:
-                raise ZsrError(f"the label '{unknown[0]}' is none of the dataset's keys")
-            return np.array([place[value] for value in column], np.int64)
+            return np.zeros(sum(file.metadata.num_rows for file in files), np.int64)
+        column = [value for file in files for value in self._column(file, self.label)]
         if None in column:
             raise ZsrError(f"column '{self.label}': row {column.index(None)} has no label")
-        return np.array(column, np.int64)
+        if not (column and isinstance(column[0], str)):
+            return np.array(column, np.int64)
+        where = f"{sources.folder}: column '{self.label}'"
+        place = {key: i for i, key in enumerate(sources.order(column, where))}
+        unknown = sorted(set(column) - set(place))
+        if unknown:
+            raise ZsrError(f"the label '{unknown[0]}' is none of the dataset's keys")
+        return np.array([place[value] for value in column], np.int64)
 
     def _column(self, file, name: str) -> list:
         names = file.schema_arrow.names
