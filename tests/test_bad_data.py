@@ -308,6 +308,48 @@ def test_an_interrupted_decoding_goes_on(root: Path, tmp_path: Path, monkeypatch
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["images.npy", "labels.npy"]
 
 
+def test_a_note_is_not_believed_of_a_newer_array(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    """The job removes its array when a picture fails; the next is killed as soon as it has made another."""
+    found = many(root)
+    whole = test(found, tmp_path / "whole")
+    path = root / "own/dog/1.png"
+    good = path.read_bytes()
+    path.write_bytes(b"broken")
+    fails(found, tmp_path / "out", "dog/1.png: not a picture")
+    (tmp_path / "out/images.npy").unlink()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(decode, "Progress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        test(found, tmp_path / "out")
+    assert (tmp_path / "out/images.npy").exists()
+    path.write_bytes(good)
+    images, _, facts = test(found, tmp_path / "out")
+    assert facts["resumed"] == 0 and np.array_equal(images, whole[0])
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY"])
+def test_a_note_that_is_cut_short_is_not_believed(damage: bytes, root: Path, tmp_path: Path):  # noqa: F811
+    found, out = many(root), tmp_path / "out"
+    path = root / "own/dog/1.png"
+    good = path.read_bytes()
+    path.write_bytes(b"broken")
+    fails(found, out, "dog/1.png: not a picture")
+    next(out.glob(".images.npy.*.done.npy")).write_bytes(damage)
+    path.write_bytes(good)
+    assert test(found, out)[2]["resumed"] == 0
+
+
+def test_a_folder_that_changed_is_decoded_from_the_start(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    """As many pictures, but each in the row of its neighbour."""
+    found = many(root)
+    path = root / "own/cat/040.jpg"
+    path.write_bytes(b"broken")
+    monkeypatch.setenv("ZSR_WORKERS", "1")
+    fails(found, tmp_path / "out", "040.jpg: not a picture")
+    path.rename(root / "own/cat/000a.jpg").write_bytes(archives.picture(99, (40, 30)))
+    images, _, facts = test(found, tmp_path / "out")
+    assert facts["resumed"] == 0 and np.array_equal(images, test(found, tmp_path / "whole")[0])
+
+
 def test_encoded_gives_the_same_pixels(root: Path, tmp_path: Path):  # noqa: F811
     found = many(root)
     images, labels, _ = test(found, tmp_path / "decoded")

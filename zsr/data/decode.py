@@ -12,6 +12,7 @@ import shutil
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +94,11 @@ def _resume(target: Path, note: Path, shape: tuple[int, ...]) -> tuple[np.ndarra
         if other != note:
             other.unlink()
     if note.is_file() and target.is_file():
-        try:
+        with suppress(ValueError, EOFError):  # cut short: neither is believed
             array, done = np.load(target, "r+", allow_pickle=False), np.load(note, allow_pickle=False)
             if array.shape == shape and array.dtype == np.uint8 and done.shape == shape[:1]:
                 return array, done
-        except ValueError:
-            note.unlink()  # neither is believed: from the start
+    note.unlink(missing_ok=True)  # first: beside a new array of zeros a later run would believe it
     return new_array(target, shape), np.zeros(shape[0], bool)
 
 

@@ -1,5 +1,6 @@
 """What a reader of files gives: the labels of a split, and its pictures, still encoded, in the order of the archive."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Pictures:
     labels: np.ndarray  # [n] int64
     fetch: Callable[[np.ndarray], Iterator[Item]]  # rows, ascending -> those items
     captions: list[str] | None = None  # [n]; alternatives of one picture are separated by ' | '
+    listing: str = ""  # digest of the pictures' names in order, where they have names
 
     def within(self, first: int, last: int) -> "Pictures":
         """Only the classes first … last − 1, renamed to begin with 0: one half of base-to-new."""
@@ -39,7 +41,7 @@ class Pictures:
                 yield item._replace(row=place[item.row])
 
         captions = None if self.captions is None else [self.captions[row] for row in kept]
-        return Pictures(self.labels[kept] - first, fetch, captions)
+        return Pictures(self.labels[kept] - first, fetch, captions, self.listing)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def from_trees(entries: Iterable[Entry], captions: list[str] | None = None) -> P
                 for row in names[name]:
                     yield Item(row, f"{tree.path}: {name}", content)
 
-    return Pictures(np.array([entry.label for entry in entries], np.int64), fetch, captions)
+    labels = np.array([entry.label for entry in entries], np.int64)
+    listing = hashlib.sha256("\n".join(entry.name for entry in entries).encode(errors="surrogateescape")).hexdigest()
+    return Pictures(labels, fetch, captions, listing)
 
 
 def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Pictures:

@@ -1,5 +1,6 @@
 """One split that lies in files, from its archives to the prepared arrays."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 
 from zsr.data.decode import fill
 from zsr.data.pack import pack
-from zsr.data.pictures import FileReader, check_labels
+from zsr.data.pictures import FileReader, Pictures, check_labels
 from zsr.data.sources import Sources
 from zsr.data.transforms import parse
 from zsr.errors import ZsrError
+from zsr.provenance import canonical, short_hash
 
 
 def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
@@ -35,10 +37,16 @@ def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: 
         facts = pack(pictures, images, labels)
     else:
         workers = int(os.environ.get("ZSR_WORKERS") or len(os.sched_getaffinity(0)))
-        facts = fill(pictures, parse(spec["transform"]), images, key, workers)
+        facts = fill(pictures, parse(spec["transform"]), images, same_work(key, pictures, sources), workers)
         with labels.open("wb") as file:
             np.save(file, pictures.labels, allow_pickle=False)
     both = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}
     facts = {"count": count, **facts, "labels": both, "files": dict(sorted(sources.used.items()))}
     facts["states"] = dict(sorted(sources.states.items()))
     return facts, pictures.captions
+
+
+def same_work(key: str, pictures: Pictures, sources: Sources) -> str:
+    """What unfinished decoding goes on from: this spec, with the same pictures in the same rows."""
+    labels = hashlib.sha256(pictures.labels.tobytes()).hexdigest()
+    return short_hash(canonical([key, sources.used, pictures.listing, labels]))
