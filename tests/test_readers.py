@@ -199,6 +199,13 @@ def test_coop_splits(name: str, root: Path, tmp_path: Path):  # noqa: F811
     assert labels.tolist() == wanted
 
 
+@pytest.mark.parametrize("name", ["caltech101", "dtd", "eurosat", "food101", "sun397"])
+def test_coop_labels_by_sorted_folders(name: str):
+    """Its code sorts what it lists; the set's own list may stand in another order (cheesecake, cheese_plate)."""
+    keys = define(f"coop-{name}")["keys"]
+    assert keys and keys == sorted(keys)
+
+
 def test_coop_refuses_another_order(root: Path, tmp_path: Path):  # noqa: F811
     archives.dtd(root)
     (root / "dtd/split_zhou_DescribableTextures.json").write_text(
