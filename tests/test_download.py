@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,9 +20,10 @@ from zsr.errors import ZsrError
 
 
 class Server:
-    """Files by path; `cut` ends the first answer for a path after so many bytes."""
+    """Files by path; `cut` ends the first answer for a path after so many bytes, `pause` is before each answer."""
 
     def __init__(self) -> None:
+        self.pause = 0.0
         self.files: dict[str, bytes] = {}
         self.cut: dict[str, int] = {}
         self.asked: list[tuple[str, str | None]] = []
@@ -29,6 +32,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked.append((self.path, self.headers.get("Range")))
+                time.sleep(outer.pause)
                 content = outer.files.get(self.path)
                 if content is None:
                     self.send_error(404)
@@ -78,7 +82,17 @@ def test_a_connection_that_ends_is_resumed(server: Server, root: Path, monkeypat
     server.files["/a"], server.cut["/a"] = CONTENT, 3000
     assert get(entry([server.link("/a")])).read_bytes() == CONTENT
     assert server.asked == [("/a", None), ("/a", "bytes=3000-")]
-    assert {path.name for path in (root / "set").iterdir()} == {"a.bin", ".a.bin.checked.json"}
+    assert {path.name for path in (root / "set").iterdir()} == {"a.bin", ".a.bin.checked.json", ".a.bin.lock"}
+
+
+def test_two_jobs_fetch_one_file_once(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    """Both would append to the same `.part`."""
+    monkeypatch.setenv("ZSR_DOWNLOAD", "1")
+    server.files["/a"], server.pause = CONTENT, 0.5
+    with ThreadPoolExecutor(2) as pool:
+        places = list(pool.map(get, [entry([server.link("/a")])] * 2))
+    assert [place.read_bytes() for place in places] == [CONTENT] * 2
+    assert server.asked == [("/a", None)]
 
 
 def test_a_later_run_resumes_too(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811

@@ -1,11 +1,13 @@
 """Fetch a file: resumed where it stopped, from the first mirror that answers, believed once it is checked."""
 
 import errno
+import fcntl
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -19,8 +21,27 @@ WAIT = float(os.environ.get("ZSR_RETRY_SECONDS", "2"))
 
 
 def fetch(urls: list[str], place: Path, size: int | None, check: Callable[[Path], object]) -> None:
-    """Download to `<name>.part`, check, rename. A file with a wrong checksum is kept as `<name>.bad`."""
+    """One file, checked and in its place; of several jobs that want it one downloads it and the others wait."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(place.with_name(f".{place.name}.lock")):
+        if not place.is_file():  # another job may have fetched and checked it meanwhile
+            _fetch(urls, place, size, check)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """No other job is in here; the file stays, for one that is removed is no lock to those who wait for it."""
+    try:
+        file = lock.open("ab")
+    except OSError as error:
+        raise ZsrError(f"{lock}: {os.strerror(error.errno)}; free space or mend the permissions") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(urls: list[str], place: Path, size: int | None, check: Callable[[Path], object]) -> None:
+    """Download to `<name>.part`, check, rename. A file with a wrong checksum is kept as `<name>.bad`."""
     part = place.with_name(f"{place.name}.part")
     failures = []
     for url in urls:
