@@ -153,3 +153,27 @@ def test_numbers_of_two_protocols_share_no_column(table):
     order = [name for name in both.columns if both[name].dtype == object or str(both[name].dtype) == "str"]
     both, apart = (frame.sort_values(order, ignore_index=True) for frame in (both, apart))
     pd.testing.assert_frame_equal(both, apart, check_dtype=False)
+
+
+def test_a_half_says_how_many_images_it_holds(mini):
+    """The set's own `splits` are of all classes: a cell that asks for as many would fail when it runs."""
+    half = {"name": "dtd-base", "like": "coop-dtd", "half": "base"}  # 24 of 47 classes of 1692 images
+    mini["protocols"][0] |= {"datasets": ["dtd-base"], "transform": "224"}
+    sets = mini["data"]
+    for images in ("all", 1000):
+        mini["data"], mini["protocols"][0]["images"] = [*sets, half], images
+        with refused(r"images: .* of 'dtd-base', which has half .*; write `splits: {test: …}` in data 'dtd-base'"):
+            config.complete(copy.deepcopy(mini))
+    mini["protocols"][0]["images"] = "all"
+    mini["data"] = [*sets, half | {"splits": {"test": 864}}]
+    plan = Plan(copy.deepcopy(mini))
+    assert {job.spec["images"] for job in plan.cells} == {864}
+    assert prepared(plan, "dtd-base")["count"] == 864
+    mini["data"], mini["protocols"][0]["images"] = [*sets, half], 800
+    assert prepared(Plan(mini), "dtd-base")["count"] is None
+
+
+def prepared(plan: Plan, dataset: str) -> dict:
+    """The spec of the preparation of a dataset's only split."""
+    (job,) = [job for job in plan.jobs.values() if job.rule == "prepare" and job.wildcards["dataset"] == dataset]
+    return job.spec

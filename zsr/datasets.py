@@ -69,6 +69,7 @@ def definition(config: dict, name: str, where: str) -> dict:
     _choose_templates(found, f"dataset '{name}'")
     if set(found.get("encoded", ())) - set(found["splits"]):
         raise unknown("split", found["encoded"][0], found["splits"], f"dataset '{name}'.encoded")
+    found["uncounted"] = _uncounted(found, own.get(name, {}))
     found.setdefault("labelled", bool(classes))
     for key in ("source", "licence", "about"):
         found.setdefault(key, "")
@@ -103,6 +104,11 @@ def _name_classes(found: dict, where: str) -> None:
     if half != "all":  # CoOp's base-to-new: the first half of the classes, rounded up, and the rest
         middle = (found["of"] + 1) // 2
         found["classes"] = found["classes"][:middle] if half == "base" else found["classes"][middle:]
+
+
+def _uncounted(found: dict, entry: dict) -> list[str]:
+    """The splits of a half whose number of images only the source knows: the file's `splits` are of all classes."""
+    return [] if found["half"] == "all" else sorted(found["splits"].keys() - entry.get("splits", {}).keys())
 
 
 @cache
@@ -176,4 +182,4 @@ def source_of(definition: dict, split: str, transform: str, limit: float) -> dic
     size = pixels(transform, definition)
     large = size is not None and size * definition["splits"][split] > limit * 1e9
     known = {"source": source, "encoded": split in definition.get("encoded", ()) or large}
-    return known if half == "all" else {**known, "count": None}  # how many images a half has, only the source knows
+    return {**known, "count": None} if split in definition["uncounted"] else known

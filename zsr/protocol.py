@@ -91,6 +91,17 @@ def _check_images(config: dict, protocol: dict, where: str) -> None:
             raise ZsrError(f"{where}: '{name}' has fewer than two classes; nothing to classify")
         if not config["datasets"][name]["labelled"]:
             raise ZsrError(f"{where}: '{name}' is not labelled; nothing to count as correct")
+        _check_half(config["datasets"][name], name, protocol["split"], count, where)
+
+
+def _check_half(about: dict, name: str, split: str, count: int | str, where: str) -> None:
+    """Where a half of the classes does not say how many images it holds, it is asked for no more than its share."""
+    share = about["splits"][split] * len(about["classes"]) // about["of"]
+    if split in about["uncounted"] and (count == "all" or count > share):
+        raise ZsrError(
+            f"{where}: images: {count} of '{name}', which has half of a set's classes and does not say how many images "
+            f"these have; write `splits: {{{split}: …}}` in data '{name}'"
+        )
 
 
 def _attack(protocol: dict, entry: dict, place: int, where: str) -> dict:
