@@ -75,7 +75,8 @@ def _fetched(backbone: dict, where: str) -> None:
     if "pretrained" in backbone:
         backbone["definition"], backbone["source"] = catalogue.tagged(name, backbone["pretrained"], where)
     else:
-        backbone["definition"] = catalogue.definition(catalogue.model_config(name, where), {}, where)
+        model = catalogue.model_config(name, where)
+        backbone["definition"] = catalogue.definition(model, catalogue.usual_pixels(name), where)
         backbone["source"] = _file(backbone, where)
 
 

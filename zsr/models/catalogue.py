@@ -90,9 +90,20 @@ def definition(config: dict, pixels: dict, where: str) -> dict:
     return {
         "kind": "open-clip",
         "model": kept,
-        **{key: _plain(pixels.get(key, CLIP_PIXELS[key])) for key in PIXELS},
+        **_pixels(pixels),
         "tokenizer": tokenizer(text, where),
     }
+
+
+def _pixels(given: dict) -> dict:
+    """Mean, std and resizing of a tag or a hub config, CLIP's where it names none."""
+    return {key: _plain(given.get(key, CLIP_PIXELS[key])) for key in PIXELS}
+
+
+def usual_pixels(name: str) -> dict:
+    """What all tags of an architecture agree on (SigLIP's are no CLIP's); CLIP's if they differ or there are none."""
+    found = [_pixels(weights) for weights in tags(name).values()]
+    return found[0] if found and all(other == found[0] for other in found) else _pixels({})
 
 
 def tokenizer(text: dict, where: str) -> dict:
