@@ -227,6 +227,17 @@ def test_base_to_new_halves(root: Path, tmp_path: Path):  # noqa: F811
     assert np.array_equal(np.concatenate([first[0], second[0]]), whole[0])
 
 
+def test_other_names_of_the_same_classes_keep_what_the_source_calls_them():
+    """Without them a reader would take the sorted names that it finds, or know none."""
+    table = define("coop-food101")
+    named = define("coop-food101", classes=[f"a dish of {name}" for name in table["classes"]])
+    assert named["keys"] == table["keys"] and named["classes"][0] == "a dish of apple pie"
+    assert define("coop-food101", classes=["sweet", "sour"])["keys"] == []
+    own = [str(i) for i in range(101)]
+    assert define("coop-food101", classes=own, keys=own)["keys"] == own
+    assert define("coop-food101", classes=own, reader="parquet", options={}, splits={"test": 9})["keys"] == []
+
+
 def test_every_set_has_its_miniature():
     tested = {*ORACLES, *(f"coop-{name}" for name in COOP)} | {
         "tiny-imagenet",

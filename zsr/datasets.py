@@ -46,7 +46,7 @@ def definition(config: dict, name: str, where: str) -> dict:
         base = own[name].get("like", name if name in known_datasets() else None)
         if base is not None and base not in known_datasets():
             raise unknown("dataset", base, known_datasets(), f"data '{name}'.like")
-        found = _merge(_base(base, entry), entry) if base else entry
+        found = _merge(_base(base, entry), _with_keys(set_file(base), entry, f"data '{name}'")) if base else entry
     elif name in known_datasets():
         found = copy.deepcopy(set_file(name))
     else:
@@ -84,6 +84,22 @@ def _base(name: str, over: dict) -> dict:
     return {key: value for key, value in found.items() if key not in OF_FILES}
 
 
+def _with_keys(base: dict, entry: dict, where: str) -> dict:
+    """An entry that names each class of the set's table otherwise: what the same source calls them stays."""
+    table, names = base.get("classes"), entry.get("classes")
+    same = entry.get("reader", base["reader"]) == base["reader"]
+    if same and isinstance(table, str) and isinstance(names, list):
+        keys = _keys(_table(table, where))
+        if len(keys) == len(names):
+            return {"keys": keys, **entry}
+    return entry
+
+
+def _keys(table: dict[str, list[str]]) -> list[str]:
+    """What the source calls its classes; nothing where it only numbers them."""
+    return [] if set(table["key"]) == {"-"} else table["key"]
+
+
 def _name_classes(found: dict, where: str) -> None:
     """Class names and, where the source calls its classes something else, their `keys`: lists, or columns of a file."""
     classes = found.setdefault("classes", [])
@@ -94,7 +110,7 @@ def _name_classes(found: dict, where: str) -> None:
         if column not in table or column == "key":
             raise unknown("value", column, table.keys() - {"key"}, f"{where}.names")
         found["classes"] = table[column]
-        found["keys"] = [] if set(table["key"]) == {"-"} else table["key"]
+        found["keys"] = _keys(table)
     if found["keys"] and len(found["keys"]) != len(found["classes"]):
         raise ZsrError(f"{where}: {len(found['keys'])} keys and {len(found['classes'])} classes; give one key a class")
     half = found.setdefault("half", "all")
