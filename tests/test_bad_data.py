@@ -225,6 +225,16 @@ def test_what_to_do_about_missing_files(root: Path, tmp_path: Path):  # noqa: F8
         prepare("ucf101", "test", 1, tmp_path / "out")
 
 
+def test_an_archive_of_ones_own_is_noticed_when_it_is_replaced(root: Path, tmp_path: Path):  # noqa: F811
+    """Also where the config gives no `files`."""
+    found = own(options={"archive": "a.zip", "inside": ""})
+    fails(found, tmp_path / "none", r"own/a\.zip: missing; place it there")
+    archives.zipped(root / "own/a.zip", {"cat/1.png": archives.picture(1), "dog/1.png": archives.picture(2)})
+    assert len(test(found, tmp_path / "one")[2]["files"]["a.zip"]) == 64
+    archives.zipped(root / "own/a.zip", {"cat/1.png": archives.picture(3), "dog/1.png": archives.picture(4)})
+    fails(found, tmp_path / "two", "another file than the one that was used before")
+
+
 def test_a_missing_list_inside(root: Path, tmp_path: Path):  # noqa: F811
     archives.tar(root / "dtd/dtd-r1.0.1.tar.gz", {"dtd/images/banded/banded_0001.jpg": archives.picture(1)})
     with pytest.raises(ZsrError, match=r"holds no 'dtd/labels/test1\.txt'"):

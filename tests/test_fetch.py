@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import open_clip
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from conftest import ROOT, assert_runs, refused
 from safetensors.torch import save_file
 
+from workflow.scripts import publish
 from zsr.config import complete
 from zsr.errors import ZsrError
 from zsr.models import archive, catalogue, convert, hub, weights
@@ -110,7 +112,8 @@ def test_formats_hold_the_same_tensors(tmp_path):
     torch.save(wanted, tmp_path / "b.pt")
     torch.save({"epoch": 3, "state_dict": {f"module.{n}": v for n, v in wanted.items()}}, tmp_path / "c.pt")
     torch.save({"vision_encoder_state_dict": model.visual.state_dict(), "best_acc1": 0.5}, tmp_path / "d.pth.tar")
-    for name in ("a.safetensors", "b.pt", "c.pt"):
+    torch.save({"model": {f"_orig_mod.module.{n}": v for n, v in wanted.items()}}, tmp_path / "e.pt")
+    for name in ("a.safetensors", "b.pt", "c.pt", "e.pt"):
         tensors, quick = weights.read(tmp_path / name)
         assert quick is None and tensors.keys() == wanted.keys()
         assert all(torch.equal(tensors[key], wanted[key]) for key in wanted)
@@ -400,6 +403,18 @@ def test_a_published_tower_is_laid_over_its_backbone(tmp_path):
         convert.check_text(convert.tower_of(theirs)[1], base, tmp_path)
     with pytest.raises(ZsrError, match="not a checkpoint of this backbone"):
         convert.changed(tiny(RESNET).visual.state_dict(), base, tmp_path)
+
+
+def test_a_published_tower_of_another_activation_is_refused(tmp_path, monkeypatch):
+    """Only an archive tells; its tensors would fit."""
+    path, record = saved(tmp_path, tiny().state_dict(), definition())
+    inputs = {"backbone": tmp_path / "backbone.json", "weights": path}
+    job = SimpleNamespace(
+        spec={"source": {"sha256": digest(path)}}, record=lambda _: record, input=inputs.get, outputs={}, facts={}
+    )
+    monkeypatch.setattr(weights, "read", lambda _: (tiny().state_dict(), True))
+    with refused("its weights were trained with QuickGELU; write the name with -quickgelu"):
+        publish.work(job)
 
 
 def text_of(**changes: torch.Tensor) -> dict[str, torch.Tensor]:

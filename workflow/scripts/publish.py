@@ -4,7 +4,8 @@ from safetensors.torch import load_file, save_file
 
 from zsr.job import Job, run
 from zsr.models import hub, weights
-from zsr.models.convert import changed, check_text, tower_of
+from zsr.models.backbone import definition_of
+from zsr.models.convert import changed, check_gelu, check_text, tower_of
 from zsr.store import check_digest
 
 
@@ -17,7 +18,9 @@ def work(job: Job) -> None:
     else:
         path = hub.weights(source["hub"], source["file"], source.get("revision"))
     digest = weights.check(path, source.get("sha256"))
-    tower, rest = tower_of(weights.read(path)[0])
+    tensors, quick = weights.read(path)
+    check_gelu(definition_of(record), quick, path)
+    tower, rest = tower_of(tensors)
     check_text(rest, base, path)
     save_file(changed(tower, base, path), job.outputs["weights"])
     job.outputs["log"].write_text("")

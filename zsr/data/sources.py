@@ -66,7 +66,8 @@ class Sources:
                 self.used[path] = "unpacked"
                 self._trees[path] = Unpacked(self.folder, self.files[path]["unpacked"])
             else:
-                self._trees[path] = open_tree(self.file(path) if path in self.files else place)
+                folder = place.is_dir() and path not in self.files  # a folder of yours has no digest
+                self._trees[path] = open_tree(place if folder else self.file(path))
         return self._trees[path]
 
     def file(self, path: str, name: str = "") -> Path:

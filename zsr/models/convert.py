@@ -38,8 +38,8 @@ def convert(definition: dict, tensors: dict[str, Tensor], path: Path) -> Backbon
 
 
 def check_gelu(definition: dict, quick: bool | None, path: Path) -> None:
-    """Refuse weights of QuickGELU in a model that computes GELU, and the other way round, where the file tells."""
-    if quick is not None and quick != bool(definition["model"].get("quick_gelu")):
+    """Refuse weights of QuickGELU in a CLIP that computes GELU, and the other way round, where the file tells."""
+    if quick is not None and "model" in definition and quick != bool(definition["model"].get("quick_gelu")):
         have, other = ("QuickGELU", "the name with -quickgelu") if quick else ("GELU", "the name without -quickgelu")
         raise ZsrError(f"{path}: its weights were trained with {have}; write {other} for open_clip")
 

@@ -62,9 +62,8 @@ def unwrapped(found: object, path: Path) -> dict[str, Tensor]:
     if not tensors:
         keys = f"it holds {', '.join(sorted(map(str, found))[:5])}" if isinstance(found, dict) else "it holds no dict"
         raise ZsrError(f"{path}: no state dict in it; {keys}")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    while prefix := next((one for one in PREFIXES if all(name.startswith(one) for name in tensors)), ""):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 
