@@ -215,6 +215,14 @@ def test_coop_refuses_another_order(root: Path, tmp_path: Path):  # noqa: F811
         run(spec_of(define("coop-dtd"), "test", SMALL, 1), tmp_path / "out")
 
 
+def test_coop_refuses_another_order_where_keys_are_numbers(root: Path, tmp_path: Path):  # noqa: F811
+    archives.flowers102(root)
+    rows = [["image_00006.jpg", 3, "english marigold"]]  # the fifth
+    (root / "flowers102/split_zhou_OxfordFlowers.json").write_text(json.dumps({"train": [], "val": [], "test": rows}))
+    with pytest.raises(ZsrError, match="label 3 is 'englishmarigold' there"):
+        run(spec_of(define("coop-flowers102"), "test", SMALL, 1), tmp_path / "out")
+
+
 def test_base_to_new_halves(root: Path, tmp_path: Path):  # noqa: F811
     archives.eurosat(root)
     base = define("eurosat", half="base")

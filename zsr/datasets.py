@@ -1,10 +1,9 @@
 """Datasets as the config means them: the files of zsr/data/sets/, with the config's own entries over them."""
 
 import copy
-from functools import cache
 
 from zsr import registry
-from zsr.data.setfile import SETS, set_file
+from zsr.data.setfile import SETS, set_file, table
 from zsr.data.transforms import pixels
 from zsr.errors import ZsrError, unknown
 from zsr.settings import settings_of
@@ -86,18 +85,18 @@ def _base(name: str, over: dict) -> dict:
 
 def _with_keys(base: dict, entry: dict, where: str) -> dict:
     """An entry that names each class of the set's table otherwise: what the same source calls them stays."""
-    table, names = base.get("classes"), entry.get("classes")
+    file, names = base.get("classes"), entry.get("classes")
     same = entry.get("reader", base["reader"]) == base["reader"]
-    if same and isinstance(table, str) and isinstance(names, list):
-        keys = _keys(_table(table, where))
+    if same and isinstance(file, str) and isinstance(names, list):
+        keys = _keys(_table(file, where))
         if len(keys) == len(names):
             return {"keys": keys, **entry}
     return entry
 
 
-def _keys(table: dict[str, list[str]]) -> list[str]:
+def _keys(columns: dict[str, list[str]]) -> list[str]:
     """What the source calls its classes; nothing where it only numbers them."""
-    return [] if set(table["key"]) == {"-"} else table["key"]
+    return [] if set(columns["key"]) == {"-"} else columns["key"]
 
 
 def _name_classes(found: dict, where: str) -> None:
@@ -105,12 +104,12 @@ def _name_classes(found: dict, where: str) -> None:
     classes = found.setdefault("classes", [])
     found.setdefault("keys", [])
     if isinstance(classes, str):
-        table = _table(classes, where)
-        column = found.get("names", next(iter(table.keys() - {"key"})) if len(table) == 2 else "")
-        if column not in table or column == "key":
-            raise unknown("value", column, table.keys() - {"key"}, f"{where}.names")
-        found["classes"] = table[column]
-        found["keys"] = _keys(table)
+        columns = _table(classes, where)
+        column = found.get("names", next(iter(columns.keys() - {"key"})) if len(columns) == 2 else "")
+        if column not in columns or column == "key":
+            raise unknown("value", column, columns.keys() - {"key"}, f"{where}.names")
+        found["classes"] = columns[column]
+        found["keys"] = _keys(columns)
     if found["keys"] and len(found["keys"]) != len(found["classes"]):
         raise ZsrError(f"{where}: {len(found['keys'])} keys and {len(found['classes'])} classes; give one key a class")
     half = found.setdefault("half", "all")
@@ -127,14 +126,11 @@ def _uncounted(found: dict, entry: dict) -> list[str]:
     return [] if found["half"] == "all" else sorted(found["splits"].keys() - entry.get("splits", {}).keys())
 
 
-@cache
 def _table(name: str, where: str) -> dict[str, list[str]]:
-    """column -> values of a tab-separated file of zsr/data/sets/."""
-    path = SETS / name
-    if not path.is_file():
-        raise ZsrError(f"{where}: no file {path} of class names; write `classes` as a list")
-    head, *rows = (line.split("\t") for line in path.read_text().splitlines())
-    return {column: [row[i] for row in rows] for i, column in enumerate(head)}
+    """column -> values of a file of class names."""
+    if not (SETS / name).is_file():
+        raise ZsrError(f"{where}: no file {SETS / name} of class names; write `classes` as a list")
+    return table(name)
 
 
 def _choose_templates(found: dict, where: str) -> None:

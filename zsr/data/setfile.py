@@ -17,3 +17,18 @@ def set_file(name: str) -> dict:
     more = found.pop("more_files", [])
     found = {"folder": folder, **base, **found, "set": name}
     return {**found, "files": [*found.get("files", []), *more]}
+
+
+@cache
+def table(name: str) -> dict[str, list[str]]:
+    """column -> values of a tab-separated file of zsr/data/sets/."""
+    head, *rows = (line.split("\t") for line in (SETS / name).read_text().splitlines())
+    return {column: [row[i] for row in rows] for i, column in enumerate(head)}
+
+
+def names_of(about: dict) -> list[list[str]]:
+    """Every list of names that a set's file has for its classes."""
+    classes = about.get("classes", [])
+    if isinstance(classes, list):
+        return [classes]
+    return [values for column, values in table(classes).items() if column != "key"]

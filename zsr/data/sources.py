@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zsr.data import download
-from zsr.data.setfile import set_file
+from zsr.data.setfile import names_of, set_file
 from zsr.data.trees import Folder, Tree, open_tree
 from zsr.errors import ZsrError
 from zsr.places import expand
@@ -43,6 +43,7 @@ class Sources:
         self.folder = data_root() / folder
         self.files = {entry["path"]: entry for entry in files}
         self.keys = keys
+        self.names: list[list[str]] = []  # what the set's file calls the classes, for a reader to compare
         self.missing = missing
         self.classes = classes  # 0: the dataset has captions alone
         self.used: dict[str, str] = {}  # path -> sha256, or `unpacked`
@@ -56,7 +57,9 @@ class Sources:
         links = {entry["path"]: entry.get("urls", []) for entry in about.get("files", [])}
         files = [{"urls": links.get(entry["path"], []), **entry} for entry in source["files"]]
         missing = about.get("missing") or source["missing"]
-        return cls(source["folder"], files, source["keys"], missing, source["classes"])
+        sources = cls(source["folder"], files, source["keys"], missing, source["classes"])
+        sources.names = names_of(about)
+        return sources
 
     def tree(self, path: str) -> Tree:
         """The archive `path`, or the folder that it was unpacked into: both have the same names inside."""

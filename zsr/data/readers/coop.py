@@ -47,8 +47,9 @@ class Coop(FileReader):
 
     def _check_names(self, rows: list[tuple[str, int, str]], sources: Sources) -> None:
         """Label i of the file must mean class i of the definition; names differ in spelling, an order does in all."""
-        known = [_plain(key) for key in sources.keys]
         said = {label: _plain(name) for _, label, name in rows}
+        spellings = [[_plain(name) for name in names] for names in (sources.keys, *sources.names)]
+        known = next((names for names in spellings if set(names) & set(said.values())), [])
         shared = set(known) & set(said.values())
         wrong = [label for label, name in said.items() if name in shared and known[label : label + 1] != [name]]
         if wrong:
