@@ -1,16 +1,17 @@
 """Published numbers: the file is consistent, and a pair is shown only where both numbers are about the same thing."""
 
 from decimal import Decimal
-from fractions import Fraction
 
 import pandas as pd
 import pytest
+import yaml
 
-from zsr import registry
+from zsr import gather, registry
 from zsr.datasets import known_datasets
 from zsr.errors import ZsrError
 from zsr.models import catalogue
-from zsr.report.published import FILE, KEYS, beside, read, step_size
+from zsr.plan import Plan
+from zsr.report.published import FILE, KEYS, beside, one_255th, read
 
 TEXT = pd.read_csv(FILE, dtype=str, keep_default_na=False)
 
@@ -74,6 +75,8 @@ def cell(**changes: object) -> dict:
             "origin": "ViT-B-32-quickgelu:openai",
             "trained_on": "tiny-imagenet",
             "train_eps": "1/255",
+            "settings": {},
+            "recipe": {"shots": 0, "images": 0, "epochs": 10.0, "lr": 0.0001},
         },
         "attack": {"name": "pgd", "label": "pgd-100", "steps": 100, "step_size": "1/255"},
         "eps": "1/255",
@@ -152,10 +155,74 @@ def test_hand_made_table():
     assert found.differs[0] == "PGD: number of steps not stated there, 100 here; theirs at second hand"
 
 
-def test_step_sizes():
-    assert step_size("eps/4", "2/255") == Fraction(2, 4 * 255)
-    assert step_size("eps", "1/255") == step_size("1/255", "8/255") == Fraction(1, 255)
-    assert step_size("2*eps", "1/255") == Fraction(2, 255)
-    assert step_size(None, "1/255") is None
-    with pytest.raises((ValueError, ZsrError)):
-        step_size("epsilon", "1/255")
+def test_shots_pair_with_rows_of_as_many_shots():
+    few = cell(model={"trained_on": "imagenet", "recipe": {"shots": 5}})
+    assert set(beside([few]).trained_on) == {"imagenet-5-shot"}
+    assert set(beside([cell(model={"trained_on": "imagenet"})]).trained_on) == {"imagenet"}
+    assert beside([cell(model={"trained_on": "imagenet", "recipe": {"shots": 7}})]).empty
+
+
+def test_sets_with_the_split_of_coop_pair_with_the_sets_themselves():
+    model = {"method": "fap", "trained_on": "coop-imagenet", "recipe": {"shots": 16}}
+    found = beside([cell(model=model, dataset={"name": "coop-dtd"})])
+    assert len(found) and set(found.trained_on) == {"imagenet-16-shot"} and set(found.dataset) == {"dtd"}
+    assert found.differs.str.contains("CoOp's test split here").all()
+
+
+def differs(model: dict, setting: str) -> str:
+    """What is said beside one row of tga-zsr with this setting."""
+    table = read()
+    rows = table[(table.zsr == "tga-zsr") & (table.setting == setting) & (table.trained_on == "tiny-imagenet")]
+    found = beside([cell(model={"method": "tga-zsr"} | model, eps="1/255")], rows[rows.family == "pgd"])
+    (said,) = set(found.differs)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting", "said"),
+    [
+        ({}, "", ""),
+        ({"alpha": 0.07}, "", "ours with alpha: 0.07"),
+        ({"alpha": 0.07, "beta": 0.05}, "alpha: 0.07, beta: 0.05", ""),
+        ({"alpha": 0.07, "beta": 0.04}, "alpha: 0.07, beta: 0.05", "theirs with beta: 0.05; ours with beta: 0.04"),
+        ({}, "alpha: 0.07, beta: 0.05", "theirs with alpha: 0.07"),
+        ({"map_size": 32}, "distance: cos", "theirs with distance: cos; ours with map_size: 32"),
+        ({}, "lr: 0.001", "theirs with lr: 0.001"),
+    ],
+)
+def test_settings_of_both_are_compared(settings, setting, said):
+    complete = {"alpha": 0.08, "beta": 0.05, "normalise": "tokens", "map_size": 224} | settings
+    found = differs({"settings": complete}, setting).split("; ")
+    assert "; ".join(part for part in found if part.startswith(("ours", "theirs with"))) == said
+
+
+def test_the_rate_of_the_recipe_is_a_setting_and_a_subset_is_said():
+    recipe = {"images": 20_000, "epochs": 0.5, "lr": 0.001}
+    said = differs({"recipe": recipe}, "lr: 0.001")
+    assert "lr" not in said and "ours trained on 20000 images, 0.5 epochs" in said
+
+
+def test_what_the_plan_says_of_a_model_is_enough(tmp_path):
+    """Few shots of the whole way from a config: no job has to run for what is asked to be told apart."""
+    plan = Plan(yaml.safe_load((registry.ROOT / "config/fewshot.yaml").read_text()) | {"results": str(tmp_path)})
+    few = next(job for job in plan.cells if plan.asked[job.record].entry["name"] == "fap")
+    told = gather.model(plan, few)
+    assert told["recipe"]["shots"] == 16 and told["settings"]["depth"] == 0
+    assert set(beside([cell(model=told, dataset={"name": "coop-dtd"})]).trained_on) == {"imagenet-16-shot"}
+
+
+@pytest.mark.parametrize("text", ["eps", "1/255", "eps*1", "2*eps*0.5", "0.5*2/255", 1 / 255, "1e-2*eps*100"])
+def test_a_step_of_one_255th_in_all_its_spellings(text):
+    assert one_255th(text, "1/255")
+
+
+@pytest.mark.parametrize("text", ["eps/4", "2*eps", "eps*0.25", "2*1/255", "1e-2*eps", None, 0.01])
+def test_another_step_size_in_all_its_spellings(text):
+    assert not one_255th(text, "1/255")
+    says = beside([cell(attack={"step_size": text})]).differs
+    assert says.str.contains("step size 1/255 there", regex=False).any()
+
+
+def test_what_is_no_length_is_refused():
+    with pytest.raises(ZsrError, match="is no length"):
+        one_255th("epsilon", "1/255")

@@ -61,18 +61,7 @@ def _cell(plan: Plan, job: Job) -> dict:
     return {
         **record,
         "path": f"{plan.config['results']}/{job.outputs['rows']}",
-        "model": {
-            "id": job.wildcards["model"],
-            "name": asked.entry["name"] + ("" if asked.entry["zero_shot"] else " (not zero-shot)"),
-            "method": asked.entry["method"],
-            "zero_shot": asked.entry["zero_shot"],
-            "backbone": asked.backbone,
-            "train_eps": asked.train_eps,
-            "trained_on": asked.trained_on,
-            "origin": plan.origin(asked.backbone),
-            "published_method": asked.entry.get("published", {}).get("method"),
-            "seed": asked.seed if asked.entry["trains"] else None,
-        },
+        "model": model(plan, job),
         "dataset": {
             "name": asked.dataset,
             **about(plan, asked.entry, asked.dataset),
@@ -85,6 +74,25 @@ def _cell(plan: Plan, job: Job) -> dict:
         "worst_case": protocol["worst_case"],
         "eps": spec["eps"],
         "threat": spec["norm"],
+    }
+
+
+def model(plan: Plan, job: Job) -> dict:
+    """What the config says of the model of a cell."""
+    asked = plan.asked[job.record]
+    return {
+        "id": job.wildcards["model"],
+        "name": asked.entry["name"] + ("" if asked.entry["zero_shot"] else " (not zero-shot)"),
+        "method": asked.entry["method"],
+        "zero_shot": asked.entry["zero_shot"],
+        "backbone": asked.backbone,
+        "train_eps": asked.train_eps,
+        "trained_on": asked.trained_on,
+        "settings": asked.entry["settings"] if asked.entry["trains"] else {},
+        "recipe": asked.entry["source"]["recipe"] if asked.entry["trains"] else {},
+        "origin": plan.origin(asked.backbone),
+        "published_method": asked.entry.get("published", {}).get("method"),
+        "seed": asked.seed if asked.entry["trains"] else None,
     }
 
 

@@ -1,20 +1,22 @@
 """Ours beside published: a number of a paper is shown only where it is about the same thing as a cell of ours.
 
-The same thing is: method, backbone, training set, training ε, dataset, ε and family of attack (PGD, CW, AutoAttack).
-What differs beside that (steps, the iterate that counts, settings, number of images) is said in words with each pair.
+The same thing is: method, backbone, training set and shots, training ε, dataset, ε and family of attack (PGD, CW,
+AutoAttack). What differs beside that (steps, the iterate that counts, settings, images trained on, number of images) is
+said in words with each pair.
 Averages, base and new classes, test-time defences and differences are in the file but are never paired.
 resources/published.csv has the numbers, docs/published.md its columns.
 """
 
+import math
 import re
 from collections.abc import Iterable
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
-from zsr.registry import ROOT
+from zsr.epsilon import fraction_of, length
+from zsr.registry import ROOT, describe
 
 FILE = ROOT / "resources" / "published.csv"
 FAMILIES = {
@@ -29,6 +31,7 @@ PARTS = {
     "autoattack-papers": "APGD-CE and APGD-DLR",
     "autoattack-plus": "AutoAttack plus",
 }
+COOP = "coop-"  # our names of the sets with CoOp's split; the file has the sets' own names
 KEYS = ["zsr", "backbone", "trained_on", "train_eps", "dataset", "eps", "family"]
 COLUMNS = [
     "protocol", "model", "attack", *KEYS, "n", "our_clean", "our_robust", "paper", "arxiv", "source", "kind", "method",
@@ -78,9 +81,9 @@ def _ours(cell: dict) -> dict | None:
         "attack": attack["label"],
         "zsr": model.get("published_method") or model["method"],
         "backbone": model["origin"],
-        "trained_on": model["trained_on"] or "none",
+        "trained_on": _trained_on(model),
         "train_eps": model["train_eps"] or "",
-        "dataset": cell["dataset"]["name"],
+        "dataset": cell["dataset"]["name"].removeprefix(COOP),
         "eps": cell["eps"],
         "family": family,
         "n": cell["n"],
@@ -89,22 +92,51 @@ def _ours(cell: dict) -> dict | None:
     }
 
 
-def step_size(text: object, eps: str) -> Fraction | None:
-    """A step size as the config writes it ('eps/4', '2*eps', '1/255', 0.01) as a number; None if it says nothing."""
-    found = re.fullmatch(r"\s*(?:([\d.]+)\s*\*\s*)?eps(?:\s*/\s*([\d.]+))?\s*", str(text))
-    if found:
-        return Fraction(found[1] or 1) * _fraction(eps) / Fraction(found[2] or 1)
-    return None if text is None else _fraction(str(text))
+def _trained_on(model: dict) -> str:
+    """The training set of one of our models as the file spells it, with the shots: imagenet-16-shot."""
+    name = (model["trained_on"] or "none").removeprefix(COOP)
+    shots = model["recipe"].get("shots")
+    return f"{name}-{shots}-shot" if shots else name
 
 
-def _fraction(text: str) -> Fraction:
-    over, _, under = text.replace(" ", "").partition("/")
-    return Fraction(over) / Fraction(under or 1)
+def one_255th(text: float | str | None, eps: str) -> bool:
+    """Whether a step size as the config writes it ('eps/4', '1/255', 0.01) is 1/255; None says nothing."""
+    return text is not None and math.isclose(length(text, float(fraction_of(eps, "eps"))), 1 / 255)
+
+
+def _settings(model: dict, number: dict) -> list[str]:
+    """Settings of theirs that ours has not, and of ours that are neither the method's defaults nor theirs."""
+    mine = {**model["recipe"], **model["settings"]}
+    theirs = dict(re.findall(r"(\w+): ([^,]+)", number["setting"]))
+    if not theirs and number["setting"]:
+        return [f"theirs with {number['setting']}", *_own(model, {})]
+    left = [f"{key}: {value}" for key, value in theirs.items() if key not in mine or not _same(mine[key], value)]
+    return ([f"theirs with {', '.join(left)}"] if left else []) + _own(model, theirs)
+
+
+def _own(model: dict, theirs: dict) -> list[str]:
+    """What of ours is not as the method's file has it, where theirs does not say the same."""
+    given = model["settings"]
+    defaults = describe("methods", model["method"]).settings if given else {}
+    changed = {key: value for key, value in given.items() if not _same(value, defaults[key].default)}
+    own = [f"{key}: {value}" for key, value in changed.items() if key not in theirs or not _same(value, theirs[key])]
+    said = [f"ours with {', '.join(own)}"] if own else []
+    if images := model["recipe"].get("images"):
+        said.append(f"ours trained on {images} images, {model['recipe']['epochs']:g} epochs")
+    return said
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values of a setting are one: 0.00001 is 1e-05."""
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError):
+        return str(one) == str(other)
 
 
 def _differences(cell: dict, number: dict) -> list[str]:
     """What a reader must know before comparing the two numbers."""
-    said = [f"theirs with {number['setting']}"] if number["setting"] else []
+    said = _settings(cell["model"], number)
     attack, spec = cell["attack"], cell.get("spec", {})
     theirs = number["attack"]
     if number["family"] == "autoattack":
@@ -117,10 +149,12 @@ def _differences(cell: dict, number: dict) -> list[str]:
             said.append(f"{theirs}: number of steps not stated there, {attack.get('steps')} here")
         elif int(steps[1]) != attack.get("steps"):
             said.append(f"{steps[1]} steps there, {attack.get('steps')} here")
-        if "step 1/255" in theirs and step_size(attack.get("step_size"), cell["eps"]) != Fraction(1, 255):
+        if "step 1/255" in theirs and not one_255th(attack.get("step_size"), cell["eps"]):
             said.append(f"step size 1/255 there, {attack.get('step_size')} here")
     if spec.get("verdict") == "any" and number["family"] != "autoattack":
         said.append("the last iterate counts there, any here")
+    if cell["dataset"]["name"].startswith(COOP):
+        said.append("CoOp's test split here")
     total = cell["dataset"].get("total")
     if total and cell["n"] < total:
         said.append(f"{cell['n']} of {total} images here")

@@ -6,8 +6,8 @@ from zsr.report.escape import text
 from zsr.report.percent import fixed
 
 NOTHING = (
-    "<p>No published number is about the same method, backbone, training set, set, ε and family of attack as one of "
-    "these results: nothing stands beside them.</p>"
+    "<p>No published number is about the same method, backbone, training set, shots, set, ε and family of attack as "
+    "one of these results: nothing stands beside them.</p>"
 )
 HEAD = ("model", "set", "attack, ε", "clean: ours", "published", "robust: ours", "published", "paper", "what differs")
 
@@ -19,8 +19,9 @@ def html(beside: pd.DataFrame | None) -> str:
     head = "".join(f"<th scope='col'>{name}</th>" for name in HEAD)
     rows = "".join(_row(line) for line in beside.to_dict("records"))
     return (
-        "<p class='key'>Accuracies in percent. Only where method, backbone, training set, set, ε and family of attack "
-        "agree; read the last column before the numbers.</p>"
+        "<p class='key'>Accuracies in percent. Only where method, backbone, training set, shots, set, ε and family of "
+        "attack agree; read the last column before the numbers. Learning rate, batch and epochs are compared only "
+        "where the published row names them.</p>"
         "<div class='scroll' role='region' tabindex='0' aria-label='Ours beside published'><table class='plain'>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
@@ -33,7 +34,7 @@ def _row(line: dict) -> str:
         f"{text(line['attack'])}, {text(line['eps'])}",
         *(_number(line[key]) for key in ("our_clean", "clean", "our_robust", "robust")),
         text(f"{line['paper']}{arxiv}, {line['source']}"),
-        text("; ".join(filter(None, (line["differs"], line["mark"]))) or "nothing that either says"),
+        text("; ".join(filter(None, (line["differs"], line["mark"]))) or "nothing that is compared"),
     ]
     return f"<tr><th scope='row'>{text(line['model'])}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
