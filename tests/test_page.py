@@ -149,6 +149,24 @@ def test_numbers_of_two_protocols_share_no_table():
     assert len(grids[0]["values"]) == len(grids[1]["values"]) == 2
 
 
+def test_a_set_that_one_model_was_trained_on_is_zero_shot_for_none():
+    """As the means count it, in whatever order the models stand; words are shared in the same way."""
+    results = synthetic.make(backbones=("a", "b"))
+    for cell in results.cells:
+        last = cell["model"]["id"] == results.models[-1]["id"]  # of backbone b
+        cell["dataset"] |= {"is_source": last and cell["dataset"]["name"] == "count",
+                            "shares_words": last and cell["dataset"]["name"] in ("count", "shape")}  # fmt: skip
+    built = tables.build(results.cells, results.rows, results.models)
+    for made in grid.grids(built):
+        kinds = {column["name"]: column["kind"] for column in made["columns"] if column["kind"] != "mean"}
+        assert kinds == {"source": "zero-shot", "held-out pairs": "zero-shot", "shape": "shared", "count": "source"}
+        means = {column["scope"]: column["sets"] for column in made["columns"] if column["kind"] == "mean"}
+        assert means["zero-shot"] == ["source", "held-out pairs", "shape"]
+        assert means["unrelated"] == ["source", "held-out pairs"]
+        counted = built["methods"].groupby("scope")["sets"].unique()
+        assert all(counted[scope].tolist() == [len(names)] for scope, names in means.items())
+
+
 def test_equal_results_give_an_equal_page(results, rendered):
     assert render(results)[0] == rendered[0]
 
@@ -305,6 +323,7 @@ def test_intervals_by_pointer_and_by_keys(fresh):
     assert not fresh.run("document.querySelector('#tip').hidden")
     first = fresh.run("document.querySelector('#tip').textContent")
     assert re.search(r"robust \d+\.\d % \[\d+\.\d, \d+\.\d\]", first)
+    assert f"mean over 3 sets: {synthetic.HOSTILE}, {synthetic.RUDE}, shape" in first
     fresh.press("ArrowDown", 40)
     fresh.press("ArrowRight", 39)
     assert fresh.run("document.querySelector('#tip').textContent") != first

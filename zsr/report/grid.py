@@ -14,6 +14,11 @@ from zsr.report.escape import text
 from zsr.report.percent import fixed, percent
 
 MEANS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word", "all": "mean, all with source"}
+SCOPES = {
+    "zero-shot": ("shared", "zero-shot"),
+    "unrelated": ("zero-shot",),
+    "all": ("source", "shared", "zero-shot"),
+}  # the kinds of sets that each mean is over, as zsr.report.tables has them
 FIELDS = ["clean", "clean_lo", "clean_hi", "clean_sd", "clean_mark", "robust", "robust_lo", "robust_hi", "robust_sd",
           "robust_mark"]  # fmt: skip
 
@@ -22,18 +27,19 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
     """One per protocol and backbone: {protocol, backbone, models, columns, values: {attack|ε: [model][column]}}."""
     sets, methods = tables["sets"], tables["methods"]
     found = []
+    kinds = {protocol: _kinds(part) for protocol, part in sets.groupby("protocol", sort=False)}
     for (protocol, backbone), part in sets.groupby(["protocol", "backbone"], sort=False):
         means = methods[(methods["protocol"] == protocol) & (methods["backbone"] == backbone)]
         columns, counts = [], set()
         for scope, label in MEANS.items():
             sizes = frozenset(means.loc[means["scope"] == scope, "sets"])
             if sizes and sizes not in counts:  # the same number of sets, the same sets: one column says it
-                columns.append({"name": label, "kind": "mean", "scope": scope})
+                names = [name for name, kind in kinds[protocol].items() if kind in SCOPES[scope]]
+                columns.append({"name": label, "kind": "mean", "scope": scope, "sets": names})
                 counts.add(sizes)
         for name, rows in part.groupby("dataset", sort=False):
-            row = rows.iloc[0]
-            kind = "source" if row["is_source"] else "shared" if row["shares_words"] else "zero-shot"
-            columns.append({"name": name, "kind": kind, "chance": round(100 * row["chance"], 1)})
+            chance = round(100 * rows["chance"].iloc[0], 1)
+            columns.append({"name": name, "kind": kinds[protocol][name], "chance": chance})
         about = part.drop_duplicates("model").set_index("model")
         models = [{"name": name, "eps": about.loc[name, "train_eps"], "seeds": int(about.loc[name, "seeds"])}
                   for name in about.index]  # fmt: skip
@@ -42,6 +48,15 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
              "values": _values(part, means, models, columns)}
         )  # fmt: skip
     return found
+
+
+def _kinds(sets: pd.DataFrame) -> dict[str, str]:
+    """dataset -> its kind in one protocol; a set that any of its models was trained on is a source, as in the means."""
+    flags = sets.groupby("dataset", sort=False)[["is_source", "shares_words"]].any()
+    return {
+        name: "source" if source else "shared" if shared else "zero-shot"
+        for name, source, shared in flags.itertuples(name=None)
+    }
 
 
 def _values(sets: pd.DataFrame, means: pd.DataFrame, models: list[dict], columns: list[dict]) -> dict[str, list]:

@@ -76,7 +76,7 @@ function describe(td) {
     const [share, from, to, spread] = entry.slice(PLACE[name], PLACE[name] + 4);
     return share == null ? `${name}: –` : `${name} ${fixed(share)} % [${fixed(from)}, ${fixed(to)}]${spread == null ? "" : ` ± ${fixed(spread)} over seeds`}`;
   };
-  const count = column.kind === "mean" ? `mean over ${entry[COUNT]} sets` : `${entry[COUNT]} images`;
+  const count = column.kind === "mean" ? `mean over ${entry[COUNT]} sets: ${column.sets.join(", ")}` : `${entry[COUNT]} images`;
   const mark = {best: "\nbest of its column", tie: "\ntied with the best"}[entry[PLACE[shown()] + 4]] ?? "";
   return `${where}\n${line("robust")}\n${line("clean")}\n${count}${mark}`;
 }
