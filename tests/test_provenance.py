@@ -4,9 +4,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
+from conftest import MINI
 
 from zsr import provenance
 from zsr.errors import ZsrError
+from zsr.plan import Plan
 from zsr.registry import ROOT
 
 
@@ -110,6 +113,29 @@ def test_stages_of_the_report_are_apart():
     figures = provenance.fingerprint(["workflow/scripts/figures.py", "zsr/report/figures.py"]).files
     assert not {"zsr/report/page.py", "zsr/report/figures.py"} & set(tables)
     assert "zsr/report/page.py" not in figures
+
+
+def test_numbers_of_others_count_where_they_are_read():
+    plan = Plan(yaml.safe_load(MINI.read_text()))
+    tables, report, figures = (
+        {path for path in provenance.fingerprint(job.spec["code"]["roots"]).files if path.startswith("resources/")}
+        for job in (plan.tables, plan.report, plan.figures)
+    )
+    assert tables == {"resources/published.csv", "resources/zeroshot.csv"}
+    assert report == {"resources/published.csv"} and not figures
+
+
+def test_a_corrected_number_counts(tree):
+    write, fingerprint = tree
+    write(
+        "zsr/words.py", 'from pathlib import Path\n\nFILE = Path(__file__).parents[1] / "resources" / "numbers.csv"\n'
+    )
+    write("resources/numbers.csv", "1.0\n")
+    before = fingerprint()
+    assert "resources/numbers.csv" in before.files
+    provenance.forget()
+    write("resources/numbers.csv", "1.5\n")
+    assert fingerprint().digest != before.digest
 
 
 def test_a_missing_root_and_a_syntax_error_are_named(tree, tmp_path):

@@ -5,7 +5,7 @@ nothing). Here the imports are walked from the job's entry points by `ast`, insi
 hashed as its syntax tree without docstrings: comments and formatting do not count, nor does Python's version.
 Components are loaded by name (`zsr.registry`), so a job's roots name the one method, attack or reader that it uses and
 no other is followed.
-A file that is not Python counts when a module beside it names it in a string literal.
+A file that is not Python counts when a module names it in a string literal, beside the module or in resources/.
 """
 
 import ast
@@ -22,6 +22,7 @@ from zsr.errors import ZsrError
 from zsr.registry import ROOT
 
 PACKAGES = ("zsr", "zsr_kernels", "workflow")
+RESOURCES = "resources"  # numbers of others that tables and report stand beside ours
 UNSAID = ("ctx", "kind", "type_comment")  # of syntax trees: they follow from the rest, or mean nothing
 
 
@@ -128,7 +129,7 @@ def _scan(path: Path, root: Path) -> tuple[Path, ...]:
             for alias in node.names:
                 found += _module_files(f"{module}.{alias.name}", root)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found += _named_file(node.value, path)
+            found += _named_files(node.value, (path.parent, root / RESOURCES))
     return tuple(found)
 
 
@@ -141,11 +142,11 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _nodes(node)
 
 
-def _named_file(text: str, module: Path) -> Iterator[Path]:
+def _named_files(text: str, folders: Iterable[Path]) -> Iterator[Path]:
     if "." in text and len(text) < 100 and "\n" not in text and not text.endswith(".py"):
-        candidate = module.parent / text
-        if candidate.suffix and candidate.is_file():
-            yield candidate
+        for candidate in (folder / text for folder in folders):
+            if candidate.suffix and candidate.is_file():
+                yield candidate
 
 
 def _absolute(node: ast.ImportFrom, path: Path, root: Path) -> str:
