@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zsr import config, evaluate
+from zsr import config, evaluate, gather
 from zsr.errors import ZsrError
-from zsr.merge import merged_rows
+from zsr.merge import merged_facts, merged_rows
 from zsr.plan import Plan
 
 
@@ -78,6 +78,17 @@ def test_shards_that_overlap_are_refused(finished):
     assert all(list(merged[name]) == table.column(name).to_pylist() for name in table.column_names)
     with pytest.raises(ZsrError, match="overlap or are out of order"):
         merged_rows([table.slice(0, 21), table.slice(20)])
+
+
+def test_a_merged_cell_took_what_its_shards_took():
+    shard = {
+        "n": 2, "attacked": 2, "passes": {"forward": 2, "backward": 2}, "notes": [], "signs": {}, "doubted": 0,
+        "weights": "w", "head": "h", "start_seconds": 1.5, "attack_seconds": 10.0, "peak_megabytes": 1.0,
+    }  # fmt: skip
+    columns = {"index": np.arange(4), "clean": np.zeros(4), "label": np.zeros(4), "robust": np.ones(4, bool)}
+    merged = merged_facts([shard, {**shard, "attack_seconds": 20.0}], columns) | {"seconds": 0.25}
+    assert gather.seconds(merged) == 1.5 + 10 + 1.5 + 20 + 0.25
+    assert gather.seconds({**shard, "seconds": 12.0}) == 12.0  # one evaluation: its process has done it all
 
 
 def test_more_shards_than_images(mini):

@@ -61,6 +61,7 @@ def _cell(plan: Plan, job: Job) -> dict:
     return {
         **record,
         "path": f"{plan.config['results']}/{job.outputs['rows']}",
+        "seconds": seconds(record),
         "model": model(plan, job),
         "dataset": {
             "name": asked.dataset,
@@ -75,6 +76,12 @@ def _cell(plan: Plan, job: Job) -> dict:
         "eps": spec["eps"],
         "threat": spec["norm"],
     }
+
+
+def seconds(record: dict) -> float:
+    """What a cell took; a merged one says what the merge took, and with `shard_seconds` the sums over its shards."""
+    shards = record["start_seconds"] + record["attack_seconds"] if "shard_seconds" in record else 0.0
+    return round(record["seconds"] + shards, 3)
 
 
 def model(plan: Plan, job: Job) -> dict:
