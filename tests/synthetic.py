@@ -159,6 +159,7 @@ def gallery(
              "image": originals[dataset],
              "adversarial": picture((3, side, side)) if fate == "fell" else None,
              "perturbation": picture((3, side, side)) if fate == "fell" else None,
+             "times": 31.9 if fate == "fell" else None,
              "attention": [picture((4, 4)) for _ in range(1 + (fate == "fell"))] if looked else []}
         )  # fmt: skip
     return entries, pictures, {cell["model"]["id"]: cell["model"]["name"] for cell in results.cells}

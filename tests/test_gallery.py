@@ -89,7 +89,27 @@ def test_a_look_says_what_the_model_says():
         assert np.array_equal(seen.image, (x[i] * 255).round().numpy())
         wanted = ((x_adv[i] - x[i]) / (4 / 255) * 127.5 + 127.5).clamp(0, 255)
         assert np.abs(seen.perturbation - wanted.numpy()).max() <= 0.51
-        assert seen.attention is None
+        assert seen.attention is None and seen.times == 31.9
+
+
+@pytest.mark.parametrize("eps", [0.5, 3.0])
+def test_a_perturbation_in_another_norm_is_amplified_by_its_own_largest_change(eps):
+    """ε bounds the length of the whole change there: 0.5 / ε would show pixels as grey, and times 0 from ε = 1 on."""
+    net = ZeroShot(tower("drawn-rn"), torch.randn(7, 64), 10.0).eval()
+    x = torch.full((3, 3, 32, 32), 0.5)
+    x_adv = x.clone()
+    x_adv[0, 1, 2, 3], x_adv[1, 0, 0, 0], x_adv[1, 0, 0, 1] = 0.625, 0.75, 0.375
+    looks = gallery.look(net, torch.tensor([0.48] * 3), torch.tensor([0.2] * 3), x, x_adv, eps, "l2")
+    assert [seen.times for seen in looks] == [4.0, 2.0, float(f"{0.5 / eps:.3g}")]
+    assert looks[0].perturbation[1, 2, 3] == 255 and (looks[0].perturbation == 128).sum() == 3 * 32 * 32 - 1
+    assert looks[1].perturbation[0, 0, :2].tolist() == [255, 64]
+    assert (looks[2].perturbation == 128).all()
+
+
+def test_the_factor_of_each_picture_reaches_the_page():
+    entries, pictures, labels = synthetic.gallery(count=3)
+    entries[0] |= {"eps": "3", "times": 1.25}
+    assert packed.pack(entries, pictures, labels)["entries"][0]["times"] == 1.25
 
 
 def test_large_pictures_are_averaged_down():

@@ -23,7 +23,8 @@ class Look:
     after: list[tuple[int, float]]
     image: np.ndarray  # [3, h, w] uint8
     adversarial: np.ndarray  # [3, h, w] uint8
-    perturbation: np.ndarray  # [3, h, w] uint8, 128 is no change, 0 and 255 are -ε and ε
+    perturbation: np.ndarray  # [3, h, w] uint8, 128 is no change, 0 and 255 are the ends of `scales`
+    times: float  # what the perturbation was multiplied by, to three digits
     attention: tuple[np.ndarray, np.ndarray] | None  # uint8 [rows, columns] before and after, the largest is 255
 
 
@@ -37,13 +38,16 @@ def draw(rows: Mapping[int, Mapping], kept: Container[int], count: int, seed: in
     return list(islice(can, count))
 
 
-def look(net: nn.Module, mean: Tensor, std: Tensor, x: Tensor, x_adv: Tensor, eps: float) -> list[Look]:
+def look(
+    net: nn.Module, mean: Tensor, std: Tensor, x: Tensor, x_adv: Tensor, eps: float, norm: str = "linf"
+) -> list[Look]:
     """Images x and their adversarial examples [B, 3, H, W] in [0, 1]; two forwards."""
     seen = [(inputs - mean.view(-1, 1, 1)) / std.view(-1, 1, 1) for inputs in (x, x_adv)]
     with torch.no_grad():
         said = [net(inputs).softmax(1) for inputs in seen]
     maps = [class_attention(getattr(net, "visual", net), inputs) for inputs in seen]
-    change = ((x_adv - x) / eps).clamp(-1, 1) / 2 + 0.5  # outside the ball only in another norm than L-infinity
+    ends = scales(x_adv - x, eps, norm)
+    change = ((x_adv - x) / ends.view(-1, 1, 1, 1)).clamp(-1, 1) / 2 + 0.5  # x0 ± ε itself rounds
     return [
         Look(
             top(said[0][i]),
@@ -51,10 +55,17 @@ def look(net: nn.Module, mean: Tensor, std: Tensor, x: Tensor, x_adv: Tensor, ep
             picture(x[i]),
             picture(x_adv[i]),
             picture(change[i]),
+            float(f"{0.5 / float(ends[i]):.3g}"),
             None if maps[0] is None else (heat(maps[0][i]), heat(maps[1][i])),
         )
         for i in range(len(x))
     ]
+
+
+def scales(change: Tensor, eps: float, norm: str) -> Tensor:
+    """The change of a pixel that is shown as black or white [B]: ε, or an image's largest where ε bounds no pixel."""
+    largest = change.flatten(1).abs().amax(1)
+    return torch.where((largest > 0) & (norm != "linf"), largest, eps)
 
 
 def top(probabilities: Tensor) -> list[tuple[int, float]]:

@@ -78,7 +78,8 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
     backbone = loaded[0]
     mean, std = torch.tensor(backbone.mean), torch.tensor(backbone.std)
     net = loading.zero_shot(plan, cell, loaded)
-    looks = gallery.look(net, mean, std, x, x_adv, float(eps_of(cell.spec["eps"], "eps", cell.spec["norm"])))
+    norm = cell.spec["norm"]
+    looks = gallery.look(net, mean, std, x, x_adv, float(eps_of(cell.spec["eps"], "eps", norm)), norm)
     found = []
     for index, seen in zip(chosen, looks, strict=True):
         row, felled = rows[index], index in kept
@@ -102,6 +103,7 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
                 "image": pictures.add(seen.image),
                 "adversarial": pictures.add(seen.adversarial) if felled else None,
                 "perturbation": pictures.add(seen.perturbation) if felled else None,
+                "times": seen.times if felled else None,
                 "attention": [pictures.add(attention) for attention in maps],
             }
         )

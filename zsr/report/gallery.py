@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from zsr.report.epsilon import value
 from zsr.report.escape import data_uri
 
 BUDGET = 9_000_000  # characters of pictures: with scripts, figures and evidence the page stays below 15 MB
@@ -32,9 +31,8 @@ def pack(entries: Sequence[dict], pictures: Mapping[str, np.ndarray], labels: Ma
         if spent > BUDGET:
             break
         packed = {key: entry[key] for key in ("protocol", "backbone", "dataset", "attack", "eps", "index", "label",
-                                              "fate", "words", "before", "after")}  # fmt: skip
+                                              "fate", "words", "before", "after", "times")}  # fmt: skip
         packed["model"] = labels[entry["id"]]
-        packed["times"] = round(0.5 / value(entry["eps"]))  # what the perturbation was multiplied by
         packed |= {name: None if entry[name] is None else place(entry[name]) for name in PICTURES}
         packed["attention"] = [place(number, shade=True) for number in entry["attention"]]
         kept.append(packed)
