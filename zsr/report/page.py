@@ -174,8 +174,10 @@ def _gallery(packed: Mapping) -> str:
     )
     left = f" {packed['left']} more did not fit into the page." if packed["left"] else ""
     return (
-        "<p class='key'>Images drawn by seed, never by taste; all models of a set are shown on the same images. The "
-        "perturbation is amplified around grey. Probabilities are those of the model in fp32; attention is that of the "
+        "<p class='key'>Images drawn by seed, never by taste, in one order for all models of a set; where a model's "
+        "example of an image was not kept (<code>store: 20</code>, or it fell to an earlier attack of a chain), the "
+        "next image of that order is shown. The perturbation is amplified around grey. Probabilities are those of the "
+        "model in fp32; attention is that of the "
         f"class token in the last layer, mean over heads, before and after.{left}</p>"
         f"<form class='filters' aria-label='Filter the gallery'>{filters}<output aria-live='polite'></output></form>"
         "<div class='cards'></div><noscript><p>The gallery needs JavaScript.</p></noscript>"
