@@ -249,6 +249,25 @@ def test_an_interpolation_is_one_model_per_alpha_with_the_seeds_of_its_end(mini)
     assert shown >= {("mix-a0", "interpolation", "4/255"), ("mix-a100", "interpolation", "4/255")}
 
 
+def test_what_trains_on_clean_images_reports_no_radius(mini):
+    mini["models"] = [
+        {"name": "clip", "method": "clip"},
+        {"name": "tecoa", "method": "tecoa", "eps": "2/255"},
+        {"name": "ce", "method": "ce"},
+        {"name": "ft", "method": "ft-clean"},
+        {"name": "probe", "method": "linear-probe"},
+        {"name": "vp", "method": "vp-pixel"},
+        {"name": "vp-ce", "method": "vp-pixel", "settings": {"criterion": "ce"}},
+        {"name": "clean-mix", "interpolate": {"from": "clip", "to": "ce", "alpha": [0.5]}},
+        {"name": "mix", "interpolate": {"from": "ce", "to": "tecoa", "alpha": [0.5]}},
+    ]
+    found = {asked.entry["name"]: asked.train_eps for asked in Plan(mini).asked.values()}
+    assert found == {
+        "clip": None, "tecoa": "2/255", "ce": "0", "ft": "0", "probe": "0", "vp": "4/255", "vp-ce": "0",
+        "clean-mix-a50": "0", "mix-a50": "2/255",
+    }  # fmt: skip
+
+
 def test_prompts_of_one_method_mix_and_are_opened_by_it(mini):
     mini["models"] += [
         {"name": "vp", "method": "vp-pixel"},

@@ -15,7 +15,9 @@ SUITES = ("autoattack", "autoattack-plus")  # what RobustBench calls AutoAttack;
 def card(name: str, cells: pd.DataFrame, spec: dict, definition: dict, facts: dict) -> str:
     """README.md of a model folder on Hugging Face's hub; `cells` are the model's lines of tables/cells.csv."""
     first = cells.iloc[0]
-    trained = f"fine-tuned with ε = {first['train_eps']} in training" if first["train_eps"] else "not fine-tuned"
+    trained = {"": "not fine-tuned", "0": "fine-tuned on clean images"}.get(
+        first["train_eps"], f"fine-tuned with ε = {first['train_eps']} in training"
+    )
     front = {
         "library_name": "open_clip",
         "pipeline_tag": "zero-shot-image-classification",

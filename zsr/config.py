@@ -146,6 +146,7 @@ def _complete_model(config: dict, model: dict, where: str) -> None:
         if "depth" in model["settings"]:
             check_depth(known[name], model["settings"], where)
     model["trains"], model["trains_text"] = constants["trains"], constants["trains_text"]
+    model["attacked"] = _attacked(model, constants)
     if not model["trains"] and ("eps" in model or model["recipe"] or "seeds" in model):
         raise ZsrError(f"{where}: '{model['method']}' does not train; take out its eps, seeds and recipe")
     model.setdefault("seeds", [config["seed"]])
@@ -155,6 +156,14 @@ def _complete_model(config: dict, model: dict, where: str) -> None:
         complete_published(config, model, where)
     if model["trains"]:
         _check_source(config, model, constants, where)
+
+
+def _attacked(model: dict, constants: dict) -> bool:
+    """Whether it trains on adversarial images; prompts do what the method does whose loss is their `criterion`."""
+    criterion = model["settings"].get("criterion")
+    if criterion in registry.names("methods"):
+        constants = registry.describe("methods", criterion).constants
+    return constants["attacked"]
 
 
 def _check_source(config: dict, model: dict, constants: dict, where: str) -> None:

@@ -65,10 +65,12 @@ class Asked:
 
     @property
     def train_eps(self) -> str | None:
-        """ε of the fine-tuning, None where there was none."""
+        """ε of the fine-tuning, 0 where it saw clean images alone, None where there was none."""
         if "published" in self.entry:
             return eps_text(self.entry["published"]["eps"])
-        return eps_text(self.entry["eps"]) if self.entry["trains"] else None
+        if not self.entry["trains"]:
+            return None
+        return eps_text(self.entry["eps"]) if self.entry["attacked"] else "0"
 
     @property
     def trained_on(self) -> str | None:

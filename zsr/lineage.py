@@ -150,6 +150,7 @@ def _join(entry: dict, start: dict, end: dict) -> None:
     if not any(own):  # a plain tower: any method without tensors of its own opens it
         entry |= {"loads": "clip", "settings": {}}
     entry |= {key: main[key] for key in ("trains", "seeds", "eps", "source")}
+    entry["attacked"] = any(one["trains"] and one["attacked"] for one in (start, end))
     entry["sources"] = list(main["sources"])
 
 

@@ -29,6 +29,7 @@ class Method:
     """Base of all methods."""
 
     trains: ClassVar[bool] = True
+    attacked: ClassVar[bool] = True  # False: it trains on clean images alone, and no ε of training is reported
     zero_shot: ClassVar[bool] = True  # False: a read-out for the classes it was trained on, and no others
     needs_labels: ClassVar[bool] = True  # whether the source set must be labelled
     needs_classes: ClassVar[bool] = True  # whether it must have class names: texts to compare images with

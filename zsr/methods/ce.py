@@ -6,6 +6,7 @@ embeddings is read from the authors' code (the flag that trains without attack),
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +18,8 @@ from zsr.task import Task
 @dataclass(frozen=True)
 class CE(Method):
     """Cross-entropy of the zero-shot logits of clean images."""
+
+    attacked: ClassVar[bool] = False
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = task.logits(task.features(batch.images))  # [B, C]

@@ -6,6 +6,7 @@ L = ½·CE( s·cos(f_i, t_{y_j}) over j, i ) + ½·CE( the same over i, j ).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from zsr.task import Task
 @dataclass(frozen=True)
 class FTClean(Method):
     """In-batch contrast of clean images with their class texts."""
+
+    attacked: ClassVar[bool] = False
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = task.logits(task.features(batch.images))  # [B, C]

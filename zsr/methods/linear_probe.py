@@ -54,6 +54,7 @@ class LinearProbe(Method):
     """Cross-entropy of a linear layer on the frozen tower's features."""
 
     zero_shot: ClassVar[bool] = False
+    attacked: ClassVar[bool] = False
     own_tensors: ClassVar[bool] = True
 
     classes: int = 0  # outputs of the read-out; the plan writes the number of classes of the set that it trains on
