@@ -89,7 +89,8 @@ def _cell(results: Results, model: dict, place: int, dataset: str, number: int, 
             "felled_by": pd.Categorical(np.where(robust, "", name)),
         }
     )
-    spec = {"model": model["id"], "dataset": dataset, "attack": {"name": name, "steps": steps}, "eps": eps}
+    spec = {"model": model["id"], "dataset": dataset, "attack": {"name": name, "steps": steps}, "eps": eps,
+            "verdict": "any"}  # fmt: skip
     path = f"results/eval/{protocol}/{model['id']}/{dataset}/{attack}/eps-{eps.replace('/', '-')}.parquet"
     key = hashlib.sha256(path.encode()).hexdigest()[:16]
     results.frames[key] = frame

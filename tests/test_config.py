@@ -53,6 +53,7 @@ MISTAKES = {
     "ε above one": (put([2])("protocols", 0, "eps"), r"ε 2 is outside"),
     "ε negative": (put("-1/255")("finetune", "eps"), r"finetune\.eps: ε -1/255 is outside"),
     "ε not a number": (put("small")("finetune", "eps"), "ε 'small' is not a number"),
+    "ε twice divided": (put("1/255/2")("finetune", "eps"), "ε '1/255/2' is not a number"),
     "ε twice": (put(["1/255", "2/510"])("protocols", 0, "eps"), "a value stands twice"),
     "empty models": (put([])("models"), "models: the list is empty"),
     "empty datasets": (put([])("protocols", 0, "datasets"), "the list is empty"),

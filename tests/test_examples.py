@@ -49,6 +49,10 @@ def test_bits_come_back(tmp_path, images, make, radius):
     assert found.x_adv.dtype == np.float32
     assert np.array_equal(found.x_adv.view(np.int32), x_adv.view(np.int32))
     assert np.array_equal(examples.stored(tmp_path / "a.parquet"), index)
+    two = list(examples.parts(tmp_path / "a.parquet", images, 2))
+    assert [len(part.index) for part in two[:-1]] == [2] * (len(two) - 1)
+    assert np.concatenate([part.x_adv for part in two]).tobytes() == found.x_adv.tobytes()
+    assert np.array_equal(np.concatenate([part.index for part in two]), found.index)
     some = examples.read_examples(tmp_path / "a.parquet", images, only=[2, 0])
     assert np.array_equal(some.index, [39, 3])
     assert np.array_equal(some.x_adv.view(np.int32), x_adv[[2, 0]].view(np.int32))

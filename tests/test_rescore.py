@@ -37,7 +37,9 @@ def world():
 def check(world, spec=SPEC, rows=None, stored=None, eps=EPS, look=None):
     own, kept, images, labels, see = world
     rows = own if rows is None else rows
-    return examine(rows, stored or kept, images, labels, spec, eps, look or see, see(pixels(images[rows["index"]])))
+    stored, clean = stored or kept, see(pixels(images[rows["index"]]))
+    parts = [Examples(stored.index[at : at + 7], stored.x_adv[at : at + 7]) for at in range(0, len(stored.index), 7)]
+    return examine(rows, stored.index, parts, images, labels, spec, eps, look or see, clean)
 
 
 def test_the_truth_is_confirmed(world):

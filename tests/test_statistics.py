@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from zsr.report import percent
 from zsr.report import statistics as s
 
 
@@ -49,29 +51,48 @@ def test_mcnemar_is_the_exact_binomial_test(b, c):
     assert s.mcnemar(b, c) == s.mcnemar(c, b)
 
 
-def test_sign_flip_is_mcnemar_for_sets_of_one_size():
+def test_the_paired_test_is_mcnemars_for_sets_of_one_size():
     d = [np.array([1, 0, 0, -1, 1]), np.array([1, 1, 0, 0, 1])]
-    assert s.sign_flip(d) == s.mcnemar(5, 1)
+    assert s.paired_test(d) == ("McNemar, exact", s.mcnemar(5, 1))
+    agreeing = [part.astype(float) for part in d]  # seeds that all agree
+    assert s.paired_test(agreeing) == ("McNemar, exact", s.mcnemar(5, 1))
 
 
-def test_sign_flip_agrees_with_enumeration_for_unequal_sets():
-    generator = np.random.default_rng(3)
-    sets = [generator.choice([-1, 0, 1], 7, p=[0.2, 0.2, 0.6]), generator.choice([-1, 0, 1], 10, p=[0.2, 0.2, 0.6])]
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("sizes", [(7, 10), (30, 40), (80, 60)])
+def test_signs_are_flipped_one_by_one_where_few_images_differ(seed, sizes):
+    generator = np.random.default_rng(seed)
+    most = 16 / sum(sizes)
+    sets = [generator.choice([-1, 0.5, 1, 0], n, p=[*np.array([0.1, 0.2, 0.5]) * most, 1 - 0.8 * most]) for n in sizes]
     total = sum(d.sum() / len(d) for d in sets)
-    weights = np.concatenate([np.full(int((d != 0).sum()), 1 / len(d)) for d in sets])
+    weights = np.concatenate([np.abs(d[d != 0]) / len(d) for d in sets])
     flips = np.array(list(itertools.product((-1, 1), repeat=len(weights))))
     exact = float((np.abs(flips @ weights) >= abs(total) - 1e-12).mean())
-    assert s.sign_flip(sets) == pytest.approx(exact, abs=0.05)
-    assert s.sign_flip([np.zeros(3), np.zeros(5)]) == 1.0
+    name, p = s.paired_test(sets)
+    if len(weights) <= s.EXACT:
+        assert (name, p) == ("sign flip, exact", pytest.approx(exact, rel=1e-12))
+    else:
+        assert (name, p) == ("sign flip, normal", pytest.approx(exact, abs=0.02))
+
+
+def test_four_images_that_differ_decide_nothing():
+    assert s.paired_test([np.array([1, 1, 0]), np.array([1, 0, 0, 1])]) == ("sign flip, exact", 0.125)
+    assert s.paired_test([np.zeros(3), np.zeros(5)]) == ("sign flip, exact", 1.0)
 
 
 def test_sign_flip_over_seeds_is_honest_under_the_null():
     generator = np.random.default_rng(1)
     p = [
-        s.sign_flip([generator.choice([-1, -0.5, 0, 0.5, 1], 90), generator.choice([-0.5, 0, 0.5], 60)])
+        s.paired_test([generator.choice([-1, -0.5, 0, 0.5, 1], 90), generator.choice([-0.5, 0, 0.5], 60)])[1]
         for _ in range(1500)
     ]
     assert 0.03 <= np.mean(np.array(p) < 0.05) <= 0.07
+
+
+@pytest.mark.parametrize("share", [0.304479, 0.30447915, 0.0004999, 0.99944999, 1 / 3, 0.8525, 0.0005, 1.0, 0.0])
+def test_a_share_is_rounded_once(share):
+    once = Decimal(str(100 * share)).quantize(Decimal("0.1"), ROUND_HALF_UP)
+    assert percent.fixed(percent.percent(share)) == str(once) and percent.shown(share) == float(once)
 
 
 def test_bootstrap_means_have_the_right_centre_and_spread():

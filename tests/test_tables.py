@@ -8,7 +8,7 @@ import pytest
 import synthetic
 
 from zsr.errors import ZsrError
-from zsr.report import csvs, tables
+from zsr.report import comparisons, csvs, tables
 from zsr.report.headline import UNION, pick
 from zsr.report.statistics import mcnemar, wilson
 
@@ -146,6 +146,14 @@ def test_the_best_is_marked_and_what_cannot_be_told_from_it_ties(built):
             assert line["robust_mark"] == expected
             seen.add(expected)
     assert seen == {"best", "tie", ""}
+
+
+def test_of_equals_none_is_best():
+    pairs = comparisons.paired([], {}, {})
+    key = ("zsr", "vit", "robust", "pgd-10", "16/255", "set", "a")
+    shares, bounds = dict.fromkeys("abc", 0.0), dict.fromkeys("abc", (0.0, 0.1))
+    assert comparisons.Marks(pairs).mark(key, shares, bounds) == dict.fromkeys("abc", "")
+    assert comparisons.Marks(pairs).mark(key, shares | {"b": 0.05}, bounds) == {"a": "tie", "b": "best", "c": "tie"}
 
 
 def test_one_name_with_several_training_eps_is_told_apart():
@@ -303,6 +311,11 @@ def test_an_attack_that_does_nothing_and_one_that_is_not_finished(results):
     assert "attack without effect" in kinds(tables.build(*_args(idle)))
     late = spoil(results, is_cell(), lambda f: f.assign(step=f["step"].where(f["step"] < 1, 10)))
     assert "attack not converged" in kinds(tables.build(*_args(late)))
+    assert not tables.build(*_args(late))["falls"].empty
+    for cell in late.cells:  # every image that has fallen did so at the end: that is where one looked
+        cell["spec"]["verdict"] = "last"
+    found = tables.build(*_args(late))
+    assert "attack not converged" not in kinds(found) and found["falls"].empty
 
 
 def handful(frame):

@@ -9,7 +9,8 @@ from zsr.errors import ZsrError
 def fraction_of(value: object, where: str) -> Fraction:
     """'1/255', '0.5/255' or 0.01, exactly; anything else is a mistake."""
     try:
-        top, _, bottom = str(value).partition("/")
+        top, *bottom = str(value).split("/")
+        (bottom,) = bottom or ["1"]  # Fraction itself would take the '255/2' of '1/255/2'
         return Fraction(top.strip()) / Fraction(bottom.strip() or 1)
     except (ValueError, ZeroDivisionError) as error:
         raise ZsrError(f"{where}: ε '{value}' is not a number; write it as 2/255 or 0.01") from error

@@ -9,12 +9,12 @@ import torch
 
 from zsr import gather
 from zsr.epsilon import eps_of
-from zsr.examples import pixels, read_examples
+from zsr.examples import parts, pixels, stored
 from zsr.graph import Job
 from zsr.plan import Plan
 from zsr.progress import Progress
 from zsr.recount import Counted, Recount
-from zsr.rescore import Network, examine
+from zsr.rescore import BATCH, Network, examine
 from zsr.rows import read_rows
 from zsr.store import check_digest, read_record
 
@@ -64,23 +64,24 @@ def _cells_of_one_network(plan: Plan, jobs: list[Job]) -> Iterator[tuple]:
         rows = read(plan, job, record)
         key = rows["index"].tobytes()
         if key not in clean:
-            clean[key] = look(pixels(images[rows["index"]]))
+            chunks = np.split(rows["index"], range(BATCH, len(rows["index"]), BATCH))
+            clean[key] = np.concatenate([look(pixels(images[chunk])) for chunk in chunks])
         path = check_digest(plan.results / job.outputs["examples"], record["digests"]["examples"])
-        examples = read_examples(path, images)
+        kept = stored(path)
         eps = float(eps_of(job.spec["eps"], "eps", job.spec["norm"]))
-        finding = examine(rows, examples, images, labels, job.spec, eps, look, clean[key])
+        finding = examine(rows, kept, parts(path, images, BATCH), images, labels, job.spec, eps, look, clean[key])
         counts = {
             "n": len(rows["index"]),
             "clean_correct": int((rows["clean"] == rows["label"]).sum()),
             "robust_correct": int(rows["robust"].sum()),
-            "examples": len(examples.index),
+            "examples": len(kept),
         }
         finding.faults += [
             f"its record says {name} = {record[name]}, its rows say {count}"
             for name, count in counts.items()
             if record[name] != count
         ]
-        yield job, finding, rows, len(examples.index)
+        yield job, finding, rows, len(kept)
 
 
 def read(plan: Plan, job: Job, record: dict) -> Rows:

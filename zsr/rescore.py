@@ -6,7 +6,7 @@ once for each pair of model and dataset.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,10 +86,13 @@ def _method(name: str, settings: dict):
 
 
 def examine(
-    rows: dict[str, np.ndarray], found: Examples, images: np.ndarray, labels: np.ndarray, spec: dict, eps: float,
-    look: Look, clean: np.ndarray,
+    rows: dict[str, np.ndarray], stored: np.ndarray, parts: Iterable[Examples], images: np.ndarray, labels: np.ndarray,
+    spec: dict, eps: float, look: Look, clean: np.ndarray,
 ) -> Finding:  # fmt: skip
-    """One cell: `rows` as its parquet has them, `clean` the logits of images[rows["index"]] by `look`."""
+    """One cell: `rows` as its parquet has them, `clean` the logits of images[rows["index"]] by `look`.
+
+    `stored`: the places of the stored examples, which come in `parts`.
+    """
     finding = Finding()
     index, label = rows["index"], rows["label"]
     if not np.array_equal(labels[index], label):
@@ -98,14 +101,24 @@ def examine(
     _check_clean(rows, clean, finding)
     fallen = index[(rows["step"] > 0) & (rows["felled_in"] == "")]
     wanted = {"none": 0, "examples": len(fallen)}.get(spec["store"], spec["store"])
-    if len(found.index) != min(wanted, len(fallen)) or not np.isin(found.index, fallen).all():
+    if len(stored) != min(wanted, len(fallen)) or not np.isin(stored, fallen).all():
         finding.faults.append(
-            f"{len(found.index)} examples are stored where {len(fallen)} images fell and the config says "
+            f"{len(stored)} examples are stored where {len(fallen)} images fell and the config says "
             f"store: {spec['store']}"
         )
         return finding
-    place = np.searchsorted(index, found.index)
-    distance = distances(found.x_adv, images[found.index], spec["norm"])
+    for part in parts:
+        _check_examples(part, rows, images[part.index], spec["norm"], eps, look, finding)
+    return finding
+
+
+def _check_examples(
+    found: Examples, rows: dict[str, np.ndarray], images: np.ndarray, norm: str, eps: float, look: Look,
+    finding: Finding,
+) -> None:  # fmt: skip
+    """Some of the examples; `images` are those that they were made of."""
+    place = np.searchsorted(rows["index"], found.index)
+    distance = distances(found.x_adv, images, norm)
     slack = ROUNDING * max(1.0, eps)
     outside = ~(distance <= eps + slack)
     outside |= ~((found.x_adv >= 0) & (found.x_adv <= 1)).all(axis=(1, 2, 3))
@@ -113,12 +126,11 @@ def examine(
         finding.faults.append(f"the example of image {found.index[k]} lies outside ball or box ({distance[k]:.6g})")
     for k in np.flatnonzero(np.abs(distance - rows["distance"][place]) > slack):
         finding.faults.append(f"the example of image {found.index[k]} is not the one whose distance its row states")
-    margin = margins(look(found.x_adv), label[place])
+    margin = margins(look(found.x_adv), rows["label"][place])
     finding.close += int((np.abs(margin) < CLOSE).sum())
-    finding.confirmed = int((margin <= -CLOSE).sum())
+    finding.confirmed += int((margin <= -CLOSE).sum())
     for k in np.flatnonzero(~(margin < CLOSE)):
         finding.faults.append(f"the example of image {found.index[k]} fools nobody (margin {margin[k]:.6g})")
-    return finding
 
 
 def _check_clean(rows: dict[str, np.ndarray], logits: np.ndarray, finding: Finding) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from zsr.report.measured import Measured
-from zsr.report.statistics import bootstrap_means, holm, percentile_interval, sign_flip
+from zsr.report.statistics import bootstrap_means, holm, paired_test, percentile_interval
 
 LEVEL = 0.05
 FAMILY = ["protocol", "backbone", "quantity", "attack", "eps", "scope"]  # one table: its tests are corrected together
@@ -91,8 +91,7 @@ def _line(a: str, b: str, scope: str, dataset: str, members: list[str], ours: di
           draws: dict) -> dict:  # fmt: skip
     chosen = [differences[name] for name in members]
     lo, hi = percentile_interval(np.mean([draws[name] for name in members], axis=0))
-    whole = all(d.dtype == np.int8 for d in chosen)
-    exact = whole and len({len(d) for d in chosen}) == 1
+    test, p = paired_test(chosen)
     return {
         "scope": scope,
         "dataset": dataset,
@@ -106,8 +105,8 @@ def _line(a: str, b: str, scope: str, dataset: str, members: list[str], ours: di
         "hi": hi,
         "only_a": sum(int((d > 0).sum()) for d in chosen),
         "only_b": sum(int((d < 0).sum()) for d in chosen),
-        "test": "McNemar, exact" if exact else "sign flip, normal",
-        "p": sign_flip(chosen),
+        "test": test,
+        "p": p,
     }
 
 
@@ -123,7 +122,7 @@ class Marks:
     def mark(self, key: tuple, shares: dict[str, float], bounds: dict[str, tuple[float, float]]) -> dict[str, str]:
         """model -> 'best', 'tie' or ''. Without a paired test (other images), overlapping intervals tie."""
         shares = {model: share for model, share in shares.items() if not np.isnan(share)}
-        if len(shares) < 2:
+        if len(set(shares.values())) < 2:  # of equals, at 0 % say, none is best
             return dict.fromkeys(shares, "")
         best = max(shares.values())
         leader = next(model for model, share in shares.items() if share == best)

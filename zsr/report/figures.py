@@ -15,6 +15,7 @@ import vl_convert
 
 from zsr.report.choices import Choices, choices, chosen
 from zsr.report.epsilon import value
+from zsr.report.percent import shown
 from zsr.report.plane import legend_of, plane
 from zsr.report.theme import INK, config
 
@@ -185,7 +186,7 @@ class Figures:
             part = frame[columns].copy()
             part["set"] = MEAN if name is None else frame[name]
             for end, target in (("", "share"), ("_lo", "lo"), ("_hi", "hi")):
-                part[target] = (100 * frame[quantity + end]).round(1)
+                part[target] = frame[quantity + end].map(shown, na_action="ignore")
             parts.append(part.dropna(subset=["share"]))
         return pd.concat(parts, ignore_index=True)
 

@@ -94,7 +94,7 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
             "attack_name": str(attack["name"]),
             "threat": str(cell["threat"]),
             "eps": str(cell["eps"]),
-            "steps": 0 if cell["follows"] else _budget(attack),
+            "steps": 0 if cell["follows"] or cell["spec"]["verdict"] == "last" else _budget(attack),
             "follows": str(cell["follows"]),
             "worst_case": bool(cell["worst_case"]),
             "signs": cell["signs"],
@@ -124,9 +124,11 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
 
 
 def _budget(attack: dict) -> int:
-    """Steps, where "fell at step k" has one meaning: not for restarts, many targets, or a suite of attacks."""
-    several = "targets" in attack or int(attack.get("restarts") or 1) > 1 or attack["name"].startswith("autoattack")
-    return 0 if several else int(attack.get("steps") or 0)
+    """Steps, where "fell at step k" has one meaning: not for restarts, many targets, a suite, or images of a source."""
+    several = "targets" in attack or int(attack.get("restarts") or 1) > 1
+    if several or attack["name"].startswith("autoattack") or attack["name"] == "transfer":
+        return 0
+    return int(attack.get("steps") or 0)
 
 
 def _shared(array: np.ndarray, seen: dict[bytes, np.ndarray]) -> np.ndarray:

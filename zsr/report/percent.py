@@ -4,8 +4,13 @@ import math
 
 
 def percent(share: float) -> float:
-    """0.8525 -> 85.25: two decimals travel into the page, one is shown."""
-    return round(100 * share, 2)
+    """0.8525 -> 85.25: six decimals travel into the page, one is shown; from two, 30.448 would be shown as 30.5."""
+    return round(100 * share, 6)
+
+
+def shown(share: float) -> float:
+    """0.8525 -> 85.3: what is shown, as a number."""
+    return float(fixed(percent(share)))
 
 
 def fixed(value: float) -> str:

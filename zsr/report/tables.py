@@ -186,13 +186,16 @@ def _mark(frame: pd.DataFrame, marks: Marks, scope: str, columns: list[str]) -> 
 
 
 def _falls(cells: list[Measured], labels: dict[tuple, str], scopes: dict) -> pd.DataFrame:
-    """Share of images that still stand after each step, averaged over zero-shot sets and seeds."""
+    """Share of images that still stand after each step, over seeds and the zero-shot sets: all of them, or no line."""
     found: dict[tuple, list[Measured]] = defaultdict(list)
     for c in cells:
         if c.step is not None and c.steps > 0 and c.dataset in scopes[(c.protocol, c.attack, c.eps)]["zero-shot"]:
             found[(c.protocol, c.backbone, labels[c.group], c.attack, c.eps)].append(c)
     lines = []
     for key, members in found.items():
+        protocol, _, _, attack, eps = key
+        if {c.dataset for c in members} != set(scopes[(protocol, attack, eps)]["zero-shot"]):
+            continue
         last = max(max(c.steps, int(c.step.max())) for c in members)
         for step in sorted({*range(min(last, 12) + 1), *np.geomspace(1, max(last, 1), 24).astype(int).tolist(), last}):
             standing = float(np.mean([(c.robust | (c.step > step)).mean() for c in members]))
