@@ -30,7 +30,7 @@ CAPTIONS = {
     "steps": ("How fast images fall", "Share of images still classified rightly after each step, mean over zero-shot "
               "sets. A curve that still falls at its end means that the attack was not finished."),
     "cost": ("What robustness costs", "Robust accuracy against training time and peak memory, mean over seeds; the "
-             "undefended model costs nothing."),
+             "undefended model, which costs nothing, is not drawn."),
     "training": ("Training curves", "As logged, thinned to what can be seen; one line per seed."),
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def _facts(tables: Mapping[str, pd.DataFrame]) -> str:
         (real["attack"].nunique(), "attack", "attacks"),
         (real["eps"].nunique(), "ε", "ε"),
         (len(real), "cell", "cells"),
-        (int(real["n"].sum()), "attacked image", "attacked images"),
+        (int(real["n"].sum()), "verdict", "verdicts"),
     ]
     items = [f"<li><b>{count:,}</b> {one if count == 1 else many}</li>" for count, one, many in facts]
     word = "no alarm" if alarms == 0 else f"<b>{alarms:,}</b> alarm{'' if alarms == 1 else 's'}"
