@@ -17,7 +17,7 @@ function openProof(td) {
   const grid = DATA.grids[gridNumber()], model = grid.models[td.parentNode.dataset.r], column = grid.columns[td.dataset.c];
   const known = LISTS.evidence().filter((c) => c.protocol === state.protocol && c.model.backbone === state.backbone && (c.model.train_eps ?? "") === model.eps
     && (c.model.name === model.name || `${c.model.name} (${c.model.train_eps ?? "no ε"})` === model.name)
-    && (column.kind === "mean" || c.dataset.name === column.name) && c.eps === state.eps
+    && (column.kind === "mean" ? column.sets.includes(c.dataset.name) : c.dataset.name === column.name) && c.eps === state.eps
     && (state.attack.startsWith("worst case") || (c.attack.label ?? c.attack.name) === state.attack));
   $("#proof-title").textContent = describe(td).split("\n")[0];
   const parts = known.map((c) => el("details", {open: known.length === 1}, el("summary", {}, `${c.dataset.name}, ${c.attack.label ?? c.attack.name}, ε = ${c.eps}, seed ${c.model.seed ?? "–"}: ${c.robust_correct} of ${c.n} stand, ${c.clean_correct} clean`), proofTable(c)));
