@@ -8,7 +8,7 @@ import io
 import re
 
 from zsr.report.answer import key
-from zsr.report.percent import fixed
+from zsr.report.percent import fixed, plain
 
 PLACE = {"clean": 0, "robust": 5}  # in an entry of a grid: share, from, to, deviation over seeds, mark
 TEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -31,14 +31,14 @@ def caption(grid: dict, attack: str, eps: str, quantity: str) -> str:
 
 
 def as_csv(grid: dict, values: list, at: int, title: str) -> str:
-    """Shares in percent with two decimals and the ends of their intervals."""
+    """Shares in percent, not rounded, and the ends of their intervals."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [column["name"] for column in grid["columns"]]
     writer.writerow(["model", *(f"{name}{end}" for name in names for end in ("", " from", " to"))])
     for model, row in zip(grid["models"], values, strict=True):
         numbers = [number for entry in row for number in (entry[at : at + 3] if entry else [None] * 3)]
-        writer.writerow([model["name"], *("" if number is None else f"{number:.6g}" for number in numbers)])
+        writer.writerow([model["name"], *("" if number is None else plain(number) for number in numbers)])
     return file.getvalue()
 
 

@@ -16,3 +16,8 @@ def shown(share: float) -> float:
 def fixed(value: float) -> str:
     """85.25 -> '85.3'; `fixed` of the page's script computes the same from the same number."""
     return f"{math.floor(value * 10 + 0.5) / 10:.1f}"
+
+
+def plain(value: float) -> str:
+    """51.924385 -> '51.924385', 85.0 -> '85': as the page's script writes it, never as 1e-05."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
