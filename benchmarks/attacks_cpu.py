@@ -9,13 +9,13 @@ as a share of the other side's passes. Rows are appended to benchmarks/results/a
 """
 
 import argparse
-import csv
 import importlib.util
 import os
 import platform
 import time
 from pathlib import Path
 
+import lines
 import torch
 import victims
 from oracle import Counted
@@ -91,13 +91,7 @@ def rows(name: str, mine: dict, other: dict, eps: float, steps: int, n: int) -> 
 
 
 def write(found: list[dict]) -> None:
-    new = not RESULTS.exists()
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
-        if new:
-            writer.writeheader()
-        writer.writerows(found)
+    lines.append(RESULTS, COLUMNS, found)
     for row in found:
         print(*(f"{k}={row[k]}" for k in COLUMNS[:15] if row.get(k, "") != ""), flush=True)
 

@@ -10,11 +10,11 @@ chosen so that about 40 % of the images stand. Rows are appended to benchmarks/r
 """
 
 import argparse
-import csv
 import importlib.util
 import time
 from pathlib import Path
 
+import lines
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -165,13 +165,7 @@ def main() -> None:
 
 
 def record(row: dict) -> None:
-    new = not RESULTS.exists()
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    lines.append(RESULTS, COLUMNS, [row])
     print(*(f"{k}={v}" for k, v in row.items()), flush=True)
 
 

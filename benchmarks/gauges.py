@@ -1,4 +1,4 @@
-"""Seconds and memory of a step, on a CPU or a GPU, and the machine's name; for `train_step.py`."""
+"""Seconds and memory of a step, on a CPU or a GPU, and the machine's name."""
 
 import ctypes
 import os
@@ -11,7 +11,16 @@ from pathlib import Path
 import torch
 
 
-def seconds(step: Callable[[], None], device: str) -> float:
+def fastest(sides: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
+    """Seconds of each side's best round: they take turns, so that what slows the machine slows all of them."""
+    best = dict.fromkeys(sides, float("inf"))
+    for _ in range(rounds):
+        for label, run in sides.items():
+            best[label] = min(best[label], seconds(run, device))
+    return best
+
+
+def seconds(step: Callable[[], object], device: str) -> float:
     """Of one step."""
     if device == "cuda":
         torch.cuda.synchronize()

@@ -8,13 +8,13 @@ On a CPU that is the resident set, on CUDA the allocator's peak. Rows are append
 """
 
 import argparse
-import csv
 import json
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import lines
 import torch
 
 from zsr.attacks import Normalized, attack
@@ -63,21 +63,15 @@ def main() -> None:
         command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
         found[side] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     device = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()} CPU"
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    new = not options.out.exists()
-    with options.out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        for side, peak in found.items():
-            row = {
-                "model": options.model, "side": side, "batch": options.batch, "steps": options.steps,
-                "before_MB": round(peak["before"]), "attack_MB": round(peak["attack"]),
-                "of_theirs": round(peak["attack"] / found["torchattacks"]["attack"], 3), "device": device,
-                "torch": torch.__version__,
-            }  # fmt: skip
-            writer.writerow(row)
-            print(*(f"{key}={value}" for key, value in row.items()))
+    for side, peak in found.items():
+        row = {
+            "model": options.model, "side": side, "batch": options.batch, "steps": options.steps,
+            "before_MB": round(peak["before"]), "attack_MB": round(peak["attack"]),
+            "of_theirs": round(peak["attack"] / found["torchattacks"]["attack"], 3), "device": device,
+            "torch": torch.__version__,
+        }  # fmt: skip
+        lines.append(options.out, COLUMNS, [row])
+        print(*(f"{key}={value}" for key, value in row.items()))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import lines
 import torch
 import victims
 from torch import Tensor, nn
@@ -88,19 +89,19 @@ def table(rows: list[dict]) -> str:
         short = row["attack"] in ("square", "standard") and row["queries"] != "5000"
         name = f"{row['attack']}, {row['queries']} queries" if short else row["attack"]
         groups[row["model"], row["norm"], row["eps"], name, row["images"]].append(row)
-    lines = [
+    written = [
         "| model | norm | ε | attack | images | seeds | ours | theirs | passes ours / theirs | CPU s ours / theirs |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (model, norm, eps, name, images), group in groups.items():
         mean = {k: statistics.mean(float(r[k]) for r in group) for k in COLUMNS[9:17]}
         ours_passes, theirs_passes = (mean[f"{s}_forward"] + mean[f"{s}_backward"] for s in ("ours", "theirs"))
-        lines.append(
+        written.append(
             f"| {model} | {norm} | {float(eps):.4g} | {name} | {images} | {len(group)} | {mean['ours']:.1f} | "
             f"{mean['theirs']:.1f} | {ours_passes:,.0f} / {theirs_passes:,.0f} ({ours_passes / theirs_passes:.2f}) | "
             f"{mean['ours_cpu_s']:.1f} / {mean['theirs_cpu_s']:.1f} ({mean['ours_cpu_s'] / mean['theirs_cpu_s']:.2f}) |"
         )
-    return "\n".join(lines)
+    return "\n".join(written)
 
 
 def main() -> None:
@@ -119,7 +120,6 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     done = {(r["model"], r["norm"], r["attack"], r["images"], r["queries"], r["seed"]) for r in read(options.out)}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     models: dict[str, Normalized] = {}
     radii: dict[tuple[str, str], float] = {}
     for seed in options.seeds:
@@ -140,12 +140,7 @@ def main() -> None:
                         "torch": torch.__version__, "machine": f"{platform.machine()} 1 thread",
                     }  # fmt: skip
                     row |= compare(models[kind], x, y, norm, radii[kind, norm], name, seed, options.queries)
-                    new = not options.out.exists()
-                    with options.out.open("a", newline="") as file:
-                        writer = csv.DictWriter(file, COLUMNS)
-                        if new:
-                            writer.writeheader()
-                        writer.writerow(row)
+                    lines.append(options.out, COLUMNS, [row])
                     print(*(f"{k}={row[k]}" for k in COLUMNS[:19]), flush=True)
 
 

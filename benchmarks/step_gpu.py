@@ -17,15 +17,15 @@ are appended to benchmarks/results/step_gpu.csv.
 """
 
 import argparse
-import csv
 import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import lines
 import torch
 import torch.nn.functional as F
-from gauges import machine, seconds
+from gauges import fastest, machine
 from torch import Tensor, nn
 from train_step import ARCHS, Side, definition
 
@@ -201,23 +201,15 @@ def compare(options: argparse.Namespace, sides: dict[str, Run], steps: int, **ab
     """Time the sides in turn, and write a row for each."""
     results = {label: run() for label, run in sides.items()}  # warms up, and compiles
     first = next(iter(results))
-    best = dict.fromkeys(sides, float("inf"))
-    for _ in range(options.rounds):
-        for label, run in sides.items():
-            best[label] = min(best[label], seconds(run, options.device) / steps)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        for label, took in best.items():
-            row = about | {
-                "side": label, "ms": f"{1000 * took:.4g}", "over_first": f"{took / best[first]:.3f}",
-                "differs": f"{float((results[label] - results[first]).abs().max()):.2g}",
-                "device": machine(options.device), "torch": torch.__version__,
-            }  # fmt: skip
-            writer.writerow(row)
-            print(*(f"{key}={row[key]}" for key in COLUMNS[:-2]), flush=True)
+    best = fastest(sides, options.rounds, options.device)
+    for label, took in best.items():
+        row = about | {
+            "side": label, "ms": f"{1000 * took / steps:.4g}", "over_first": f"{took / best[first]:.3f}",
+            "differs": f"{float((results[label] - results[first]).abs().max()):.2g}",
+            "device": machine(options.device), "torch": torch.__version__,
+        }  # fmt: skip
+        lines.append(RESULTS, COLUMNS, [row])
+        print(*(f"{key}={row[key]}" for key in COLUMNS[:-2]), flush=True)
 
 
 def main() -> None:

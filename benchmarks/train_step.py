@@ -22,10 +22,11 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import lines
 import torch
 import torch.nn.functional as F
 import yaml
-from gauges import machine, peak, seconds
+from gauges import fastest, machine, peak
 from torch import Tensor
 
 from zsr import registry
@@ -158,12 +159,8 @@ def measure(arch: str, name: str, classes: int, batch: int, device: str, rounds:
     assert side.task.frozen is not side.visual  # made before memory is looked at
     steps = {"ours": side.ours, "papers": side.papers, "floor": side.floor}
     grown = {label: peak(step, device) for label, step in steps.items()}
-    best = dict.fromkeys(steps, float("inf"))
-    for turn in range(rounds + 1):
-        for label, step in steps.items():
-            took = seconds(step, device)
-            if turn:  # the first warms up
-                best[label] = min(best[label], took)
+    fastest(steps, 1, device)  # warms up
+    best = fastest(steps, rounds, device)
     common = {"machine": machine(device), "device": device, "arch": arch, "batch": batch, "method": name,
               "classes": classes, "torch": torch.__version__}  # fmt: skip
     return [
@@ -179,18 +176,18 @@ def table() -> str:
         rows = list(csv.DictReader(file))
     keys = ("machine", "arch", "batch", "method", "classes")
     titles = (*keys, "ms ours", "ours / floor", "papers / ours", "MB ours", "MB papers")
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    written = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     found: dict[tuple, dict[str, dict]] = {}
     for row in rows:  # a later measurement of the same takes the place of an earlier
         found.setdefault(tuple(row[key] for key in keys), {})[row["side"]] = row
     for key, by in found.items():
         ours = by["ours"]
-        lines.append(
+        written.append(
             f"| {' | '.join(key)} | {float(ours['ms']):.0f} | {1 / float(by['floor']['over_ours']):.3f} | "
             f"{float(by['papers']['over_ours']):.2f} | {float(ours['peak_mb']):.0f} | "
             f"{float(by['papers']['peak_mb']):.0f} |"
         )
-    return "\n".join(lines)
+    return "\n".join(written)
 
 
 def main() -> None:
@@ -210,12 +207,7 @@ def main() -> None:
     torch.manual_seed(0)
     for batch, name, classes in itertools.product(options.batch, options.methods, options.classes):
         rows = measure(options.arch, name, classes, batch, options.device, options.rounds)
-        new = not RESULTS.exists()
-        with RESULTS.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
+        lines.append(RESULTS, COLUMNS, rows)
         for row in rows:
             print(*(f"{key}={row[key]}" for key in COLUMNS[3:-1]), flush=True)
 

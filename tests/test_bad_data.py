@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +59,15 @@ def test(found: dict, out: Path, transform: str = "16-bilinear", count: int | No
 
 
 test.__test__ = False
+
+
+@contextmanager
+def broken(path: Path) -> Iterator[None]:
+    """The file with other bytes, for a while."""
+    good = path.read_bytes()
+    path.write_bytes(b"broken")
+    yield
+    path.write_bytes(good)
 
 
 def fails(found: dict, out: Path, match: str, **changes: object) -> None:
@@ -307,12 +318,9 @@ def test_the_same_bytes_for_any_number_of_workers(root: Path, tmp_path: Path, mo
 def test_an_interrupted_decoding_goes_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
     found = many(root)
     whole = test(found, tmp_path / "whole")
-    path = root / "own/cat/040.jpg"
-    good = path.read_bytes()
-    path.write_bytes(b"broken")
     monkeypatch.setenv("ZSR_WORKERS", "1")
-    fails(found, tmp_path / "out", "040.jpg: not a picture")
-    path.write_bytes(good)
+    with broken(root / "own/cat/040.jpg"):
+        fails(found, tmp_path / "out", "040.jpg: not a picture")
     images, _, facts = test(found, tmp_path / "out")
     assert facts["resumed"] > 20 and np.array_equal(images, whole[0])
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["images.npy", "labels.npy"]
@@ -322,16 +330,13 @@ def test_a_note_is_not_believed_of_a_newer_array(root: Path, tmp_path: Path, mon
     """The job removes its array when a picture fails; the next is killed as soon as it has made another."""
     found = many(root)
     whole = test(found, tmp_path / "whole")
-    path = root / "own/dog/1.png"
-    good = path.read_bytes()
-    path.write_bytes(b"broken")
-    fails(found, tmp_path / "out", "dog/1.png: not a picture")
-    (tmp_path / "out/images.npy").unlink()
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-        killed.setattr(decode, "Progress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        test(found, tmp_path / "out")
-    assert (tmp_path / "out/images.npy").exists()
-    path.write_bytes(good)
+    with broken(root / "own/dog/1.png"):
+        fails(found, tmp_path / "out", "dog/1.png: not a picture")
+        (tmp_path / "out/images.npy").unlink()
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(decode, "Progress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            test(found, tmp_path / "out")
+        assert (tmp_path / "out/images.npy").exists()
     images, _, facts = test(found, tmp_path / "out")
     assert facts["resumed"] == 0 and np.array_equal(images, whole[0])
 
@@ -339,12 +344,9 @@ def test_a_note_is_not_believed_of_a_newer_array(root: Path, tmp_path: Path, mon
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY"])
 def test_a_note_that_is_cut_short_is_not_believed(damage: bytes, root: Path, tmp_path: Path):  # noqa: F811
     found, out = many(root), tmp_path / "out"
-    path = root / "own/dog/1.png"
-    good = path.read_bytes()
-    path.write_bytes(b"broken")
-    fails(found, out, "dog/1.png: not a picture")
+    with broken(root / "own/dog/1.png"):
+        fails(found, out, "dog/1.png: not a picture")
     next(out.glob(".images.npy.*.done.npy")).write_bytes(damage)
-    path.write_bytes(good)
     assert test(found, out)[2]["resumed"] == 0
 
 

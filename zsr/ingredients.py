@@ -176,11 +176,13 @@ class Ingredients(Graph):
         check_context(arch, entry["settings"], names["classes"], names["templates"], where)
 
     def machine(self) -> dict:
+        """What a job runs on, as far as bits depend on it."""
         return {"device": self.config["device"], "threads": self.config["threads"]}
 
 
 @cache
 def component(kind: str, name: str) -> str:
+    """The file of a registered method, attack or objective: code of the jobs that name it."""
     return str(registry.component_path(kind, name).relative_to(registry.ROOT))
 
 

@@ -39,11 +39,19 @@ def tell_jobs(config: dict) -> None:
 class Sources:
     """The files of one dataset."""
 
-    def __init__(self, folder: str, files: list[dict], keys: list[str], missing: str = "", classes: int = 0) -> None:
+    def __init__(
+        self,
+        folder: str,
+        files: list[dict],
+        keys: list[str],
+        missing: str = "",
+        classes: int = 0,
+        names: Iterable[list[str]] = (),
+    ) -> None:
         self.folder = data_root() / folder
         self.files = {entry["path"]: entry for entry in files}
         self.keys = keys
-        self.names: list[list[str]] = []  # what the set's file calls the classes, for a reader to compare
+        self.names = list(names)  # what the set's file calls the classes, for a reader to compare
         self.missing = missing
         self.classes = classes  # 0: the dataset has captions alone
         self.used: dict[str, str] = {}  # path -> sha256, or `unpacked`
@@ -57,9 +65,7 @@ class Sources:
         links = {entry["path"]: entry.get("urls", []) for entry in about.get("files", [])}
         files = [{"urls": links.get(entry["path"], []), **entry} for entry in source["files"]]
         missing = about.get("missing") or source["missing"]
-        sources = cls(source["folder"], files, source["keys"], missing, source["classes"])
-        sources.names = names_of(about)
-        return sources
+        return cls(source["folder"], files, source["keys"], missing, source["classes"], names_of(about))
 
     def tree(self, path: str) -> Tree:
         """The archive `path`, or the folder that it was unpacked into: both have the same names inside."""

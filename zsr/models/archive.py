@@ -74,7 +74,7 @@ def _quick(file: zipfile.ZipFile, root: str) -> bool | None:
 def _is_quick(constant: object) -> bool:
     """Whether a constant is QuickGELU's factor, in whichever precision."""
     scalar = isinstance(constant, Tensor) and constant.is_floating_point() and constant.dim() == 0
-    return scalar and abs(float(constant) - QUICK) < abs(QUICK) * torch.finfo(constant.dtype).eps + 1e-9
+    return scalar and abs(float(constant) - QUICK) < QUICK * torch.finfo(constant.dtype).eps + 1e-9
 
 
 def _unpickled(file: zipfile.ZipFile, root: str, part: str) -> object:

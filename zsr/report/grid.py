@@ -11,14 +11,10 @@ import pandas as pd
 
 from zsr.report.answer import key
 from zsr.report.escape import text
+from zsr.report.kinds import MEANS, kinds
 from zsr.report.percent import fixed, percent
 
-MEANS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word", "all": "mean, all with source"}
-SCOPES = {
-    "zero-shot": ("shared", "zero-shot"),
-    "unrelated": ("zero-shot",),
-    "all": ("source", "shared", "zero-shot"),
-}  # the kinds of sets that each mean is over, as zsr.report.tables has them
+COLUMNS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word", "all": "mean, all with source"}
 FIELDS = ["clean", "clean_lo", "clean_hi", "clean_sd", "clean_mark", "robust", "robust_lo", "robust_hi", "robust_sd",
           "robust_mark"]  # fmt: skip
 
@@ -27,36 +23,28 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
     """One per protocol and backbone: {protocol, backbone, models, columns, values: {attack|ε: [model][column]}}."""
     sets, methods = tables["sets"], tables["methods"]
     found = []
-    kinds = {protocol: _kinds(part) for protocol, part in sets.groupby("protocol", sort=False)}
+    about = sets[["protocol", "dataset", "is_source", "shares_words"]].itertuples(index=False, name=None)
+    kind = kinds(((protocol, name), *flags) for protocol, name, *flags in about)
     for (protocol, backbone), part in sets.groupby(["protocol", "backbone"], sort=False):
         means = methods[(methods["protocol"] == protocol) & (methods["backbone"] == backbone)]
         columns, counts = [], set()
-        for scope, label in MEANS.items():
+        for scope, label in COLUMNS.items():
             sizes = frozenset(means.loc[means["scope"] == scope, "sets"])
             if sizes and sizes not in counts:  # the same number of sets, the same sets: one column says it
-                names = [name for name, kind in kinds[protocol].items() if kind in SCOPES[scope]]
+                names = [name for (where, name), its in kind.items() if where == protocol and its in MEANS[scope]]
                 columns.append({"name": label, "kind": "mean", "scope": scope, "sets": names})
                 counts.add(sizes)
         for name, rows in part.groupby("dataset", sort=False):
             chance = round(100 * rows["chance"].iloc[0], 1)
-            columns.append({"name": name, "kind": kinds[protocol][name], "chance": chance})
-        about = part.drop_duplicates("model").set_index("model")
-        models = [{"name": name, "eps": about.loc[name, "train_eps"], "seeds": int(about.loc[name, "seeds"])}
-                  for name in about.index]  # fmt: skip
+            columns.append({"name": name, "kind": kind[protocol, name], "chance": chance})
+        lines = part.drop_duplicates("model").set_index("model")
+        models = [{"name": name, "eps": lines.loc[name, "train_eps"], "seeds": int(lines.loc[name, "seeds"])}
+                  for name in lines.index]  # fmt: skip
         found.append(
             {"protocol": protocol, "backbone": backbone, "models": models, "columns": columns,
              "values": _values(part, means, models, columns)}
         )  # fmt: skip
     return found
-
-
-def _kinds(sets: pd.DataFrame) -> dict[str, str]:
-    """dataset -> its kind in one protocol; a set that any of its models was trained on is a source, as in the means."""
-    flags = sets.groupby("dataset", sort=False)[["is_source", "shares_words"]].any()
-    return {
-        name: "source" if source else "shared" if shared else "zero-shot"
-        for name, source, shared in flags.itertuples(name=None)
-    }
 
 
 def _values(sets: pd.DataFrame, means: pd.DataFrame, models: list[dict], columns: list[dict]) -> dict[str, list]:

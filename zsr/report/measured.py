@@ -94,7 +94,7 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
             "attack_name": str(attack["name"]),
             "threat": str(cell["threat"]),
             "eps": str(cell["eps"]),
-            "steps": 0 if cell["follows"] or cell["spec"]["verdict"] == "last" else _budget(attack),
+            "steps": _budget(cell),
             "follows": str(cell["follows"]),
             "worst_case": bool(cell["worst_case"]),
             "signs": cell["signs"],
@@ -123,10 +123,16 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
     )
 
 
-def _budget(attack: dict) -> int:
-    """Steps, where "fell at step k" has one meaning: not for restarts, many targets, a suite, or images of a source."""
+def _budget(cell: dict) -> int:
+    """Steps, where "fell at step k" has one meaning; 0 where it has none.
+
+    It has none for cells that only attack what stood elsewhere, for verdicts of the last iterate, for restarts and
+    many targets, for a suite, and for images of another model.
+    """
+    attack = cell["attack"]
     several = "targets" in attack or int(attack.get("restarts") or 1) > 1
-    if several or attack["name"].startswith("autoattack") or attack["name"] == "transfer":
+    suite = attack["name"].startswith("autoattack")
+    if cell["follows"] or cell["spec"]["verdict"] == "last" or several or suite or attack["name"] == "transfer":
         return 0
     return int(attack.get("steps") or 0)
 

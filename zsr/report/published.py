@@ -108,9 +108,9 @@ def _settings(model: dict, number: dict) -> list[str]:
     """Settings of theirs that ours has not, and of ours that are neither the method's defaults nor theirs."""
     mine = {**model["recipe"], **model["settings"]}
     theirs = dict(re.findall(r"(\w+): ([^,]+)", number["setting"]))
-    if not theirs and number["setting"]:
-        return [f"theirs with {number['setting']}", *_own(model, {})]
     left = [f"{key}: {value}" for key, value in theirs.items() if key not in mine or not _same(mine[key], value)]
+    if not theirs and number["setting"]:  # words, and no keys that could be compared
+        left = [number["setting"]]
     return ([f"theirs with {', '.join(left)}"] if left else []) + _own(model, theirs)
 
 

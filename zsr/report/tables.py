@@ -14,12 +14,10 @@ import pandas as pd
 
 from zsr.report import alarms, known
 from zsr.report.comparisons import Marks, paired
+from zsr.report.kinds import MEANS, kinds
 from zsr.report.measured import Measured, measure, unions
 from zsr.report.statistics import deviation, mean_interval, wilson
 
-# means run over: every set, the source too (the papers' 16 sets); all that nobody trained on (their 15); those of them
-# without a label word of the source; the source
-MEANS = ("all", "zero-shot", "unrelated", "source")
 # what a manifest says of a training: `*_per_image` are passes through the image tower (zsr/passes.py)
 COSTS = ("seconds", "seconds_per_step", "images_per_second", "peak_memory", "forward_per_image", "backward_per_image",
          "original_per_image")  # fmt: skip
@@ -63,17 +61,14 @@ def _labels(cells: list[Measured]) -> dict[tuple, str]:
 
 def _scopes(cells: list[Measured]) -> dict[tuple, dict[str, list[str]]]:
     """(protocol, attack, eps) -> the lists of sets that means run over; ('', '0') stands for clean accuracy."""
-    sources = {(c.protocol, c.dataset) for c in cells if c.is_source}
-    related = {(c.protocol, c.dataset) for c in cells if c.shares_words}
+    kind = kinds(((c.protocol, c.dataset), c.is_source, c.shares_words) for c in cells)
     found: dict[tuple, dict[str, list[str]]] = {}
     for cell in cells:
-        at = (cell.protocol, cell.dataset)
-        kinds = ["source"] if at in sources else ["zero-shot"] if at in related else ["zero-shot", "unrelated"]
         for key in ((cell.protocol, cell.attack, cell.eps), (cell.protocol, "", "0")):
-            lists = found.setdefault(key, {kind: [] for kind in MEANS})
-            for kind in ("all", *kinds):
-                if cell.dataset not in lists[kind]:
-                    lists[kind].append(cell.dataset)
+            lists = found.setdefault(key, {scope: [] for scope in MEANS})
+            for scope, names in lists.items():
+                if kind[cell.protocol, cell.dataset] in MEANS[scope] and cell.dataset not in names:
+                    names.append(cell.dataset)
     return found
 
 
