@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zsr.attacks.schedule import Round, State
+from zsr.attacks.schedule import Round, State, sent
 
 FIRST = "watch.loss"  # the state's row of first losses
 
@@ -60,7 +60,7 @@ class Watch:
             signs.ended += len(done)
 
     def _rows(self, slots: list[int], width: int) -> slice | Tensor:
-        return slice(None) if len(slots) == width else torch.tensor(slots, device=self.device)
+        return slice(None) if len(slots) == width else sent(slots, self.device)
 
     def facts(self) -> dict[str, dict[str, float | int]]:
         """part -> counts and means, for the record of a cell."""
