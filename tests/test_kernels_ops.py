@@ -43,6 +43,9 @@ def steps():
     yield "normalize", (x, MEAN, STD, torch.float16)
     yield "normalize", (batch()[0].requires_grad_(), MEAN, STD, torch.float32)
     yield "normalize", (batch(True)[1], MEAN, STD, torch.float16)
+    x, x0, g = (t[:0] for t in batch())  # nobody: memory of nothing is nowhere, and that twice
+    yield "linf_step", (x, x0, g, one, one, None, None, torch.float32)
+    yield "apgd_step", (x, x0, x0, x0, g, g, None, rows[:0], rows[:0], one, "linf", None, None, torch.float32)
 
 
 @pytest.mark.parametrize("name, arguments", list(steps()), ids=[f"{k}-{n}" for k, (n, _) in enumerate(steps())])

@@ -14,7 +14,7 @@ from zsr_kernels import reference
 def _apart(first: Tensor, second: Tensor) -> Tensor:
     """An op must not return one tensor twice: without a normalisation, pixels and network input are the same."""
     second = second.contiguous()
-    return second.clone() if second.data_ptr() == first.data_ptr() and second.numel() else second
+    return second.clone() if second.data_ptr() == first.data_ptr() else second
 
 
 def _both(y: Tensor, net: Tensor) -> tuple[Tensor, Tensor]:
