@@ -95,11 +95,12 @@ def pgd(model: Normalized, x: Tensor, y: Tensor, eps: float, options: argparse.N
     verdicts = {}
     for precision in ("fp32", "tf32", "fp16") if cuda else ("fp32",):
         rate = matmul_rate(device, precision, 8192 if cuda else 512)
+        settings = {"eps": eps, "batch_size": options.batch, "precision": precision, "verdict": "last"}
+        attack(model, x[: options.batch], y[: options.batch], "pgd", steps=1, **settings)  # compiles the kernels
         if cuda:
             torch.cuda.reset_peak_memory_stats()
-        settings = {"steps": options.steps, "precision": precision, "verdict": "last", "keep_images": False}
         begun = clock(device)
-        v = attack(model, x, y, "pgd", eps=eps, batch_size=options.batch, **settings)
+        v = attack(model, x, y, "pgd", steps=options.steps, keep_images=False, **settings)
         seconds = clock(device) - begun
         verdicts[precision] = v.robust
         done = (v.passes.forward * forward + v.passes.backward * backward) / seconds / 1e12
