@@ -140,6 +140,14 @@ def apgd_step_matches():
 
 
 @case
+def apgd_step_copies_no_start_where_nobody_goes_back():
+    x, x0, grad = batch((2, 3, 5, 7), 9)
+    rows = torch.tensor([0.01, 0.02])
+    for step in (apgd_step.launch, reference.apgd_step):
+        assert step(x, x, x, x0, grad, grad, None, rows, rows, 0.02, MEAN, STD, torch.float32)[1] is x
+
+
+@case
 def apgd_track_is_bit_equal():
     for grad_dtype in DTYPES:
         x, _, grad = batch((4, 3, 5, 5), 5, False, grad_dtype)

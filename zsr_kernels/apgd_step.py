@@ -6,8 +6,8 @@ step      x, g = x_best, g_best where `restore`
 tracking  better = loss > loss_best: x_best, grad_best, loss_best <- x, grad, loss;  rises += loss > loss_last
 
 `restore` [B] (None: nobody) sends an image back to its best iterate after its step was halved; the kernel reads the
-one pointer or the other, so going back costs nothing. Read once each: x or x_best, x_prev, x0, g; written: x', the
-start, net. Tracking copies only the images that improved.
+one pointer or the other, so going back costs one write, of the point that the step started from. Read once each: x or
+x_best, x_prev, x0, g; written: x', net. Tracking copies only the images that improved.
 """
 
 import torch
@@ -34,7 +34,7 @@ def apgd_step(
     dtype: torch.dtype = torch.float32,
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(x', the point the step started from, the network's input at x')."""
+    """(x', the point the step started from: x itself where nobody goes back, the network's input at x')."""
     check(
         "apgd_step", x, x_prev=x_prev, x_best=x_best, x0=x0, grad=grad, grad_best=grad_best, restore=restore,
         step=step, weight=weight, eps=eps, mean=mean, std=std,

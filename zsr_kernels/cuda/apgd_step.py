@@ -34,7 +34,8 @@ def kernel(
     inertia = here - tl.load(x_prev + at, mask=mask, other=0.0)
     y = clip_ball(here + (z - here) * a + inertia * (1.0 - a), origin, radius)
     tl.store(out + at, y, mask=mask)
-    tl.store(start + at, here, mask=mask)
+    if RESTORE:
+        tl.store(start + at, here, mask=mask)
     w = normalized(y, mean, std, offsets // per_channel, mask, NORMALIZE)
     tl.store(net + at, w.to(net.dtype.element_ty), mask=mask)
 
@@ -56,7 +57,8 @@ def launch(
     block: int = BLOCK,
 ) -> tuple[Tensor, Tensor, Tensor]:
     x, x_prev, x_best, x0, grad, grad_best = (t.contiguous() for t in (x, x_prev, x_best, x0, grad, grad_best))
-    out, start, net = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    out, net = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    start = x if restore is None else torch.empty_like(x)  # nobody goes back: the start is x, not a copy of it
     if x.numel() == 0:
         return out, start, net
     images, n, per_channel = sizes(x)
