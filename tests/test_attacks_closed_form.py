@@ -94,6 +94,18 @@ def test_a_sphere_is_left_along_its_radius(name):
     assert torch.equal(v.robust[sure], (r - depths > eps)[sure])
 
 
+def test_a_tie_is_between_the_label_and_its_target():
+    """Images on the boundary of two classes fall to the first target, whichever of the two a sort puts first."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 5, bias=False))
+    nn.init.eye_(model[1].weight)
+    for tied in ([0, 1], [0, 4], [2, 3]):
+        x = torch.full((16, 3, 4, 4), 0.2)
+        x.flatten(1)[:, tied] = 0.5
+        y = model(x).argmax(1)
+        v = attack(model, x, y, "apgd-t", eps=0.01, targets=1, steps=5, index=torch.arange(16))
+        assert not v.robust.any()
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_the_hyperplane_is_reached_by_the_shortest_way(norm):
     """Without a box in the way the distance is |c| / ||w||_dual, and the step ends on the hyperplane."""

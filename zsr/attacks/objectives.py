@@ -79,12 +79,13 @@ class DLR(Objective):
 
 @dataclass(frozen=True)
 class Targeted(Objective):
-    """Base of the targeted objectives: the target is the class of this rank in the clean logits (1 = runner-up)."""
+    """Base of the targeted objectives: the target is the class of this rank among the others (1 = runner-up)."""
 
     rank: int = 1
 
     def prepare(self, clean: Tensor, y: Tensor) -> Aux:
-        return {"target": clean.sort(1).indices[:, -1 - self.rank]}
+        first = clean.scatter(1, y[:, None], torch.inf)  # a tie must not make the label its own target
+        return {"target": first.sort(1).indices[:, -1 - self.rank]}
 
 
 @dataclass(frozen=True)
