@@ -96,6 +96,7 @@ def test_one_class():
         ({"eps": float("inf")}, "eps=inf"),
         ({"eps": "8/255"}, "eps='8/255' must be a number"),
         ({"seed": None}, "seed=None must be a whole number"),
+        ({"seed": 2**64}, "seed=18446744073709551616 must fit into 64 bits"),
         ({"batch_size": 8.0}, "batch_size=8.0 must be a whole number"),
         ({"model": None}, "the model must be callable, images -> logits; it is NoneType"),
         ({"y": Y > 3}, "y must be integer labels"),

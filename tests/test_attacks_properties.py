@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from attack_models import images, radius, trained
@@ -105,9 +106,10 @@ def test_the_index_keys_the_start():
 
 @pytest.mark.parametrize("name", ["pgd", "apgd-ce", "square", "autoattack"])
 def test_same_seed_same_bits(name):
+    """A whole number of numpy's is a number like any other."""
     model, eps = trained("cnn"), radius("cnn", "linf")
     x, y = images(20, 8)
-    a, b = (attack(model, x, y, name, eps=eps, seed=5, **SHORT[name]) for _ in range(2))
+    a, b = (attack(model, x, y, name, eps=eps, seed=seed, **SHORT[name]) for seed in (5, np.int64(5)))
     assert torch.equal(a.x_adv, b.x_adv) and torch.equal(a.step, b.step) and a.attack == b.attack
 
 

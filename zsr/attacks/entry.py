@@ -88,6 +88,7 @@ def attack(
     if verdict == "last" and not component.last_iterate:
         raise ZsrError(f"attack '{name}' keeps the best iterate by definition; verdict='last' exists for pgd, cw, tpgd")
     _check_numbers(eps, seed, batch_size)
+    seed, batch_size = int(seed), int(batch_size)  # torch's generators take no number of numpy's
     if not callable(model):
         raise ZsrError(f"attack: the model must be callable, images -> logits; it is {type(model).__name__}")
     x, y, keys = _inputs(x, y, index)
@@ -143,6 +144,8 @@ def _check_numbers(eps: float, seed: int, batch_size: int) -> None:
     for what, value in (("seed", seed), ("batch_size", batch_size)):
         if not isinstance(value, numbers.Integral):
             raise ZsrError(f"attack: {what}={value!r} must be a whole number")
+    if not -(2**63) <= seed < 2**64:
+        raise ZsrError(f"attack: seed={seed} must fit into 64 bits")
     try:
         float(eps)
     except (TypeError, ValueError):
