@@ -29,6 +29,7 @@ def plain(name: str = "cnn") -> nn.Module:
         ("fab", {"steps": 3}),
         ("square", {"queries": 25}),
         ("pgd", {"steps": 4, "eot": 3}),
+        ("autoattack", {"steps": 4, "targets": 2, "queries": 5, "eot": 2}),
     ],
 )
 def test_passes_are_counted_as_they_are_spent(name, extra):
@@ -170,6 +171,24 @@ def test_random_defences_are_averaged_and_repeatable():
     assert once.passes.backward % 4 == 0
     one_look = attack(model, x, y, "apgd-ce", eps=eps, steps=8, eot=1, seed=3)
     assert once.passes.backward > 2 * one_look.passes.backward
+
+
+def test_a_random_defence_does_not_fall_to_its_own_noise():
+    """Of thousands of draws a few are wrong without any perturbation; in every part the mean of 20 decides."""
+    net = trained("cnn")
+    x, _ = images(200, 18)
+    logits = net(x).detach()
+    top = logits.topk(2, 1).values
+    sure = (top[:, 0] - top[:, 1]).topk(24).indices
+    x, y, least = x[sure], logits[sure].argmax(1), float((top[:, 0] - top[:, 1])[sure].min())
+
+    def noisy(v):
+        z = net(v)
+        return z + 0.4 * least * torch.randn_like(z)
+
+    settings = {"eps": 0, "steps": 10, "targets": 2, "queries": 100}
+    assert not attack(noisy, x, y, "autoattack", **settings).robust.all()
+    assert attack(noisy, x, y, "autoattack", eot=20, **settings).robust.all()
 
 
 def test_the_networks_precision_does_not_touch_the_verdict():

@@ -18,7 +18,8 @@ from zsr.attacks.threat import Threat
 
 @dataclass(frozen=True)
 class AutoAttack(Attack):
-    """`steps` and `queries` shorten all parts alike; the defaults are the authors'."""
+    """`steps` and `queries` shorten all parts alike; the defaults are the authors'. `eot` averages the passes of APGD
+    and every verdict; FAB and Square pass once."""
 
     label: ClassVar[str] = "AutoAttack"
 

@@ -100,8 +100,8 @@ class AutoAttack:
 
     def _run(self, names: list[str], x: Tensor, y: Tensor, bs: int) -> Tensor:
         self.verdicts = v = attack(
-            self.model, x, y, Chosen(chosen=self._parts(names)), norm=NORMS[self.norm], eps=self.epsilon,
-            seed=self.seed or 0, batch_size=bs, device=self.device,
+            self.model, x, y, Chosen(eot=self.apgd.eot_iter, chosen=self._parts(names)), norm=NORMS[self.norm],
+            eps=self.epsilon, seed=self.seed or 0, batch_size=bs, device=self.device,
         )  # fmt: skip
         self._report(names, y)
         still = v.robust.view(-1, *[1] * (x.ndim - 1))

@@ -37,8 +37,9 @@ class Engine(Judge):
         batch_size: int = 64,
         verdict: str = "any",
         shapes: str = "auto",
+        eot: int = 1,
     ):
-        super().__init__(victim, threat, batch_size=batch_size, shapes=shapes)
+        super().__init__(victim, threat, batch_size=batch_size, shapes=shapes, eot=eot)
         if verdict not in ("any", "last"):
             raise unknown("verdict", verdict, ("any", "last"), "attack")
         self.seed, self.verdict = seed, verdict
@@ -187,7 +188,7 @@ class Engine(Judge):
         where = torch.tensor(slots, device=x.device)
         images = [image[slot] for slot in slots]
         examples, count = x.index_select(0, where), [steps[slot] for slot in slots]
-        fell = self.score(ledger, this.attack, images, examples, count, eot=this.eot)
+        fell = self.score(ledger, this.attack, images, examples, count)
         return {slot for slot, f in zip(slots, fell, strict=True) if f}
 
     def _settle(self, ledger: Ledger, this: Round, waiting: list[tuple[int, Tensor]]) -> None:
@@ -195,4 +196,4 @@ class Engine(Judge):
         images = [i for i, _ in waiting]
         x = torch.stack([last for _, last in waiting])
         steps = [this.schedule.steps + 1] * len(images)
-        self.score(ledger, this.attack, images, x, steps, final=True, eot=this.eot)
+        self.score(ledger, this.attack, images, x, steps, final=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zsr.attacks.objectives import margins
 from zsr.attacks.threat import Threat
 from zsr.attacks.victim import Victim
 from zsr.errors import ZsrError, unknown
@@ -39,14 +38,16 @@ class Judge:
 
     `shapes="exact"`: as many as there are (CPU); `"bucket"`: powers of two (GPU: few shapes to compile or capture);
     `"fixed"`: always a full batch, filled up with copies (bit-equal verdicts whatever the company).
+    `eot`: forwards that a look averages, the clean one too. One look among thousands of queries is a lucky draw, to
+    which a random defence falls without any perturbation.
     """
 
-    def __init__(self, victim: Victim, threat: Threat, *, batch_size: int = 64, shapes: str = "auto"):
+    def __init__(self, victim: Victim, threat: Threat, *, batch_size: int = 64, shapes: str = "auto", eot: int = 1):
         if batch_size < 1:
             raise ZsrError(f"attack: batch_size={batch_size} must be at least 1")
         if shapes not in SHAPES:
             raise unknown("shapes", shapes, SHAPES, "attack")
-        self.victim, self.threat, self.batch_size = victim, threat, batch_size
+        self.victim, self.threat, self.batch_size, self.eot = victim, threat, batch_size, eot
         self.shapes = shapes if shapes != "auto" else ("bucket" if victim.device.type == "cuda" else "exact")
         self.needed = 0  # passes that an image under attack needed: the floor of what was spent
 
@@ -60,7 +61,7 @@ class Judge:
             part = slice(start, start + self.batch_size)
             labels = y[part].to(self.victim.device)
             prediction, gap, logits = self._judge(self.pixels(x[part]), labels)
-            self.needed += len(labels)
+            self.needed += len(labels) * self.eot
             clean[part], margin[part] = prediction.to(home), gap.to(home)
             rows.append(logits.to(home))
         robust = clean == y
@@ -74,18 +75,13 @@ class Judge:
     def pixels(self, x: Tensor) -> Tensor:
         return reference.pixels(x.to(self.victim.device))
 
-    def _judge(self, x: Tensor, y: Tensor, eot: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    def _judge(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Prediction, margin, logits in float32, at a batch shape that the shape policy allows."""
         n = len(x)
         pad = self.shape(n) - n
         if pad:
             x, y = torch.cat([x, x[:1].expand(pad, *x.shape[1:])]), torch.cat([y, y[:1].expand(pad)])
-        prediction, margin, logits = self.victim.judge(x, y)
-        for _ in range(eot - 1):
-            logits = logits + self.victim.exact(x)
-        if eot > 1:
-            logits = logits / eot
-            prediction, margin = logits.argmax(1), margins(logits, y)
+        prediction, margin, logits = self.victim.judge(x, y, self.eot)
         return prediction[:n], margin[:n], logits[:n]
 
     def shape(self, n: int) -> int:
@@ -105,14 +101,13 @@ class Judge:
         steps: list[int],
         *,
         final: bool = False,
-        eot: int = 1,
     ) -> list[bool]:
         """Judge `x`; write down falls, and for a standing image (final) the example that came closest to felling it."""
         home = ledger.x.device
         at = torch.tensor(images, device=home)
         x0, y = ledger.x[at].to(x.device), ledger.y[at].to(x.device)
-        prediction, margin, _ = self._judge(x, y, eot)
-        self.needed += len(images) * eot
+        prediction, margin, _ = self._judge(x, y)
+        self.needed += len(images) * self.eot
         if not bool(self.threat.contains(x, x0).all()):
             raise AssertionError(f"{attack}: an example lies outside the ball or the box; this is a bug")
         distance = self.threat.distance(x, x0)

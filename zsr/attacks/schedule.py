@@ -58,4 +58,4 @@ class Round:
     schedule: Schedule
     objective: Objective
     stream: int = 0
-    eot: int = 1
+    eot: int = 1  # draws of a random defence that a pass averages

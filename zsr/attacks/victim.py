@@ -92,9 +92,12 @@ class Victim:
 
         return self.memory.within(look, x)[0]
 
-    def judge(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Prediction, margin and logits in float32, from a fresh forward."""
+    def judge(self, x: Tensor, y: Tensor, eot: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """Prediction, margin and logits in float32, from a fresh forward, or from the mean of `eot` of them."""
         logits = self.exact(x)
+        for _ in range(eot - 1):
+            logits = logits + self.exact(x)
+        logits = logits / eot if eot > 1 else logits
         if not bool(torch.isfinite(logits).all()):
             raise not_finite("logits")
         if len(y) and int(y.max()) >= logits.shape[1]:
