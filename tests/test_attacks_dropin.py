@@ -5,6 +5,7 @@ import torch
 from attack_models import images, radius, trained
 
 from zsr.attacks import AutoAttack
+from zsr.attacks.autoattack_plus import AutoAttackPlus
 from zsr.errors import ZsrError
 
 
@@ -54,9 +55,25 @@ def test_individual_evaluation():
     x, y = images(12, 2)
     a = adversary(version="custom", attacks_to_run=["apgd-ce", "apgd-dlr", "square"], seed=1)
     a.apgd.n_iter, a.square.n_queries = 8, 10
-    found = a.run_standard_evaluation_individual(x, y, bs=12)
+    found = a.run_standard_evaluation_individual(x, y, batch_size=12)
     assert list(found) == ["apgd-ce", "apgd-dlr", "square"]
     assert all((v - x).abs().max() <= radius("cnn", "linf") + 1e-6 for v in found.values())
+
+
+def test_what_is_tuned_is_what_runs():
+    """Each attack has its own number of draws, as in the authors' package; a setting nobody reads is refused."""
+    a = adversary(version="custom", attacks=["apgd-ce", "apgd-t", "fab-t"])
+    a.apgd_targeted.eot_iter, a.apgd_targeted.thr_decr, a.fab.alpha_max = 3, 0.5, 0.2
+    parts = dict(a._parts(a.attacks_to_run))
+    assert (parts["apgd-ce"].eot, parts["apgd-t"].eot, parts["apgd-t"].rho) == (1, 3, 0.5)
+    assert parts["fab-t"].alpha_max == 0.2 and parts["fab-t"].targets == 9
+    with pytest.raises(ZsrError, match="unknown setting 'n_querys'; did you mean 'n_queries'"):
+        a.square.n_querys = 10
+
+
+def test_the_defaults_are_those_of_the_attacks():
+    a = adversary(version="plus")
+    assert dict(a._parts(a.attacks_to_run)) == AutoAttackPlus().parts("linf")
 
 
 @pytest.mark.parametrize(

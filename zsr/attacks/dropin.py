@@ -4,8 +4,10 @@
     x_adv = adversary.run_standard_evaluation(x, y, bs=250)
 
 Same calls, same attributes to tune (`attacks_to_run`, `apgd.n_restarts`, `fab.n_target_classes`, `square.n_queries`);
-`model` may be `Normalized`. Differences, on purpose: `seed=None` means 0, not the clock; `version="custom"` means one
-restart, as in the other versions, not five; the global generators are left alone. `verdicts` has the last run's detail.
+`model` may be `Normalized`. Scripts for `pyautoattack` may say `attacks=` and `batch_size=`; what they unpack as a pair
+comes with `return_labels=True`. Differences, on purpose: `seed=None` means 0, not the clock; `version="custom"` means
+one restart, as in the other versions, not five; the global generators are left alone. `verdicts` has the last run's
+detail.
 """
 
 from collections.abc import Callable
@@ -48,6 +50,15 @@ class Chosen(Standard):
         return dict(self.chosen)
 
 
+class Settings(SimpleNamespace):
+    """What can be tuned of one attack. Any other attribute would be taken and never read."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in vars(self):
+            raise unknown("setting", name, vars(self), "AutoAttack")
+        super().__setattr__(name, value)
+
+
 class AutoAttack:
     """The authors' constructor; `device` is the model's own if not given, `log_path` and `verbose` print a summary."""
 
@@ -63,7 +74,10 @@ class AutoAttack:
         is_tf_model: bool = False,
         device: torch.device | str | None = None,
         log_path: str | None = None,
+        *,
+        attacks: list[str] | None = None,
     ):
+        attacks_to_run = attacks_to_run or attacks
         if norm not in NORMS:
             raise unknown("norm", norm, NORMS, "AutoAttack")
         if version not in VERSIONS:
@@ -77,20 +91,23 @@ class AutoAttack:
         self.attacks_to_run = list(attacks_to_run or VERSIONS[version])
         plus, l1 = version == "plus", norm == "L1"
         restarts = 5 if plus or (l1 and version == "standard") else 1
-        self.apgd = SimpleNamespace(n_restarts=restarts, n_iter=100, eot_iter=20 if version == "rand" else 1)
-        self.apgd_targeted = SimpleNamespace(n_restarts=1, n_iter=100, n_target_classes=5 if l1 and not plus else 9)
-        self.fab = SimpleNamespace(n_restarts=5 if plus else 1, n_iter=100, n_target_classes=9)
-        self.square = SimpleNamespace(n_queries=5000, n_restarts=1, p_init=0.8)
+        common = {"n_iter": 100, "thr_decr": 0.75}
+        self.apgd = Settings(n_restarts=restarts, eot_iter=20 if version == "rand" else 1, **common)
+        self.apgd_targeted = Settings(n_restarts=1, eot_iter=1, n_target_classes=5 if l1 and not plus else 9, **common)
+        self.fab = Settings(
+            n_restarts=5 if plus else 1, n_iter=100, n_target_classes=9, alpha_max=0.1, eta=1.05, beta=0.9
+        )
+        self.square = Settings(n_queries=5000, n_restarts=1, p_init=0.8)
         self.verdicts: Verdicts | None = None
 
     def _parts(self, names: list[str]) -> tuple[tuple[str, Attack], ...]:
         a, t, f, s = self.apgd, self.apgd_targeted, self.fab, self.square
         known = {
-            "apgd-ce": APGDCE(a.n_iter, a.n_restarts, eot=a.eot_iter),
-            "apgd-dlr": APGDDLR(a.n_iter, a.n_restarts, eot=a.eot_iter),
-            "apgd-t": APGDT(t.n_iter, t.n_restarts, eot=a.eot_iter, targets=t.n_target_classes),
-            "fab": FAB(f.n_iter, f.n_restarts),
-            "fab-t": FABT(f.n_iter, 1, targets=f.n_target_classes),
+            "apgd-ce": APGDCE(a.n_iter, a.n_restarts, a.thr_decr, a.eot_iter),
+            "apgd-dlr": APGDDLR(a.n_iter, a.n_restarts, a.thr_decr, a.eot_iter),
+            "apgd-t": APGDT(t.n_iter, t.n_restarts, t.thr_decr, t.eot_iter, t.n_target_classes),
+            "fab": FAB(f.n_iter, f.n_restarts, f.alpha_max, f.eta, f.beta),
+            "fab-t": FABT(f.n_iter, 1, f.alpha_max, f.eta, f.beta, f.n_target_classes),
             "square": Square(s.n_queries, s.p_init, s.n_restarts),
         }
         for name in names:
@@ -99,9 +116,11 @@ class AutoAttack:
         return tuple((name, known[name]) for name in names)
 
     def _run(self, names: list[str], x: Tensor, y: Tensor, bs: int) -> Tensor:
+        parts = self._parts(names)
+        eot = max([getattr(part, "eot", 1) for _, part in parts], default=1)
         self.verdicts = v = attack(
-            self.model, x, y, Chosen(eot=self.apgd.eot_iter, chosen=self._parts(names)), norm=NORMS[self.norm],
-            eps=self.epsilon, seed=self.seed or 0, batch_size=bs, device=self.device,
+            self.model, x, y, Chosen(eot=eot, chosen=parts), norm=NORMS[self.norm], eps=self.epsilon,
+            seed=self.seed or 0, batch_size=bs, device=self.device,
         )  # fmt: skip
         self._report(names, y)
         still = v.robust.view(-1, *[1] * (x.ndim - 1))
@@ -125,12 +144,18 @@ class AutoAttack:
         return (x_adv, predicted) if return_labels else x_adv
 
     def run_standard_evaluation_individual(
-        self, x_orig: Tensor, y_orig: Tensor, bs: int = 250, return_labels: bool = False
+        self,
+        x_orig: Tensor,
+        y_orig: Tensor,
+        bs: int = 250,
+        return_labels: bool = False,
+        *,
+        batch_size: int | None = None,
     ) -> dict:
         """Each attack alone on all images."""
         found = {}
         for name in self.attacks_to_run:
-            x_adv = self._run([name], x_orig, y_orig, bs)
+            x_adv = self._run([name], x_orig, y_orig, batch_size or bs)
             predicted = torch.where(self.verdicts.robust, self.verdicts.clean, self.verdicts.prediction)
             found[name] = (x_adv, predicted) if return_labels else x_adv
         return found
