@@ -76,6 +76,18 @@ def test_the_authors_code_inside_the_pipeline():
     assert ours.passes.forward + ours.passes.backward < v.passes.forward + v.passes.backward
 
 
+def test_a_models_own_error_comes_out_of_the_authors_code():
+    model, (x, _) = trained("cnn"), images(4, 5)
+
+    def breaks(v):
+        if v.requires_grad:
+            raise TypeError("the model's own mistake")
+        return model(v)
+
+    with pytest.raises(TypeError, match="the model's own mistake"):
+        attack(breaks, x, model(x).argmax(1), "autoattack-reference", eps=0.02, only="apgd-ce")
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_authors_code_with_few_classes(classes):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, classes))

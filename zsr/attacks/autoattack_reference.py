@@ -7,6 +7,7 @@ their "custom" silently means five restarts.
 """
 
 import importlib
+import inspect
 import sys
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -137,14 +138,13 @@ def _fit(theirs, classes: int, name: str) -> list[str]:
 
 def _quietly(theirs, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
     """Run it; its seeding of the global generators and its call of sys.settrace(None) are undone."""
-    trace = sys.gettrace()
+    run, trace = theirs.run_standard_evaluation, sys.gettrace()
+    # the package that is installed from the repository says bs; asked, not tried: a TypeError may be the model's own
+    size = "batch_size" if "batch_size" in inspect.signature(run).parameters else "bs"
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices):
-            try:
-                result = theirs.run_standard_evaluation(x, y, batch_size=batch_size)
-            except TypeError:  # the package that is installed from the repository calls it bs
-                result = theirs.run_standard_evaluation(x, y, bs=batch_size)
+            result = run(x, y, **{size: batch_size})
     finally:
         sys.settrace(trace)
     return (result[0] if isinstance(result, tuple) else result).detach()
