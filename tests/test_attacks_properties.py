@@ -8,6 +8,7 @@ import torch
 from attack_models import images, radius, trained
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from zsr import registry
 from zsr.attacks import attack
@@ -92,6 +93,15 @@ def test_batch_shapes_move_hardly_any_verdict(name):
         for b, s in ((7, "exact"), (64, "bucket"), (200, "exact"))
     ]
     assert all(float((r != robust[0]).float().mean()) <= 0.005 for r in robust)
+
+
+@pytest.mark.parametrize("eps", [0.01, 1.0, 4.0])
+def test_an_l1_ball_at_the_resolution_of_a_photograph(eps):
+    """150,000 pixels move by less than a float's last places each, and their sum stays in the ball."""
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 5))
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    v = attack(net, x, net(x).argmax(1), "pgd", norm="l1", eps=eps, steps=1)
+    assert ((v.x_adv.double() - x.double()).abs().flatten(1).sum(1) <= eps).all()
 
 
 def test_the_index_keys_the_start():

@@ -64,7 +64,7 @@ def l1_project(y: Tensor, x0: Tensor, eps: float | Tensor, rounds: int = 40) -> 
     size = delta.abs()
     room = torch.where(delta > 0, 1.0 - origin, origin)
     radius = column(eps, y)
-    radius = radius * (1.0 - 1e-5)  # x0 + d rounds once per pixel, and the errors add up
+    radius = radius * (1.0 - 1e-5)  # room for the rounding of the sums
     low, high = torch.zeros_like(radius), size.amax(1, keepdim=True)
     t = low
     done = torch.minimum(size, room).sum(1, keepdim=True) <= radius  # inside already: only the box cuts
@@ -87,4 +87,7 @@ def l1_project(y: Tensor, x0: Tensor, eps: float | Tensor, rounds: int = 40) -> 
     kept = torch.minimum((size - high).clamp_min(0.0), room)  # `high` errs on the inside
     feasible = torch.minimum(size, room)
     kept = torch.where(feasible.sum(1, keepdim=True) <= radius, feasible, kept)
-    return (x0 + (delta.sign() * kept).reshape(y.shape)).clamp(0.0, 1.0)
+    z = origin + delta.sign() * kept
+    # rounded towards x0: the errors of 150,000 pixels add up to 1e-4, too far out of a ball of radius 4
+    z = torch.where((z - origin).abs() > kept, torch.nextafter(z, origin), z)
+    return z.reshape(y.shape).clamp(0.0, 1.0)
