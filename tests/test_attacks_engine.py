@@ -151,46 +151,6 @@ def test_no_images_and_no_standing_images():
         assert not v.robust.any() and (v.step == 0).all() and v.passes.backward == 0
 
 
-class Noisy(nn.Module):
-    """A defence that adds noise to its input."""
-
-    def __init__(self, net):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x):
-        return self.net(x + 0.05 * torch.randn_like(x))
-
-
-def test_random_defences_are_averaged_and_repeatable():
-    model = Noisy(trained("cnn"))
-    x, y = images(24, 10)
-    eps = radius("cnn", "linf")
-    once, twice = (attack(model, x, y, "apgd-ce", eps=eps, steps=8, eot=4, seed=3) for _ in range(2))
-    assert torch.equal(once.x_adv, twice.x_adv)
-    assert once.passes.backward % 4 == 0
-    one_look = attack(model, x, y, "apgd-ce", eps=eps, steps=8, eot=1, seed=3)
-    assert once.passes.backward > 2 * one_look.passes.backward
-
-
-def test_a_random_defence_does_not_fall_to_its_own_noise():
-    """Of thousands of draws a few are wrong without any perturbation; in every part the mean of 20 decides."""
-    net = trained("cnn")
-    x, _ = images(200, 18)
-    logits = net(x).detach()
-    top = logits.topk(2, 1).values
-    sure = (top[:, 0] - top[:, 1]).topk(24).indices
-    x, y, least = x[sure], logits[sure].argmax(1), float((top[:, 0] - top[:, 1])[sure].min())
-
-    def noisy(v):
-        z = net(v)
-        return z + 0.4 * least * torch.randn_like(z)
-
-    settings = {"eps": 0, "steps": 10, "targets": 2, "queries": 100}
-    assert not attack(noisy, x, y, "autoattack", **settings).robust.all()
-    assert attack(noisy, x, y, "autoattack", eot=20, **settings).robust.all()
-
-
 def test_the_networks_precision_does_not_touch_the_verdict():
     """float16 autocast while attacking; predictions and margins are float32 all the same."""
     model, eps = trained("cnn"), radius("cnn", "linf")
