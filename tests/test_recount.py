@@ -57,11 +57,15 @@ def test_a_verdict_that_differs_moves_cells_sets_and_means(results, folder):
     assert {fault.split(":")[0] for fault in faults} == {"cells.csv", "sets.csv", "methods.csv"}
 
 
-def test_lines_too_many_and_too_few_are_named(results, folder):
-    path = folder / "cells.csv"
+@pytest.mark.parametrize("table", ["cells", "sets", "methods"])
+def test_lines_too_few_are_named(results, folder, table):
+    path = folder / f"{table}.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    assert any("cells.csv: no line for" in fault for fault in Recount(folder, counted(results)).run().faults)
-    path.write_text("".join(lines))
+    faults = Recount(folder, counted(results)).run().faults
+    assert sum(fault.startswith(f"{table}.csv: no line for ") for fault in faults) == 1
+
+
+def test_lines_too_many_are_named(results, folder):
     fewer = [c for c in counted(results) if c.eps == "1/255"]
     assert any("of which there is no cell" in fault for fault in Recount(folder, fewer).run().faults)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+ENTRY = ("protocol", "backbone", "model", "attack", "eps")  # what a line of methods.csv averages over sets
 TOLERANCE = 1e-8  # tables are written with ten digits
 
 
@@ -86,19 +87,24 @@ class Recount:
     def _methods(self, sets: list[dict]) -> None:
         """Means over sets; every model of a protocol and attack is averaged over the same list, or not at all."""
         scopes = {name: members(sets, name) for name in ("all", "zero-shot", "unrelated", "source")}
+        entries: dict[tuple, dict[str, dict]] = defaultdict(dict)
+        for entry in sets:
+            entries[tuple(entry[name] for name in ENTRY)][entry["dataset"]] = entry
+        truth = {
+            (*key, scope): (names, mine)
+            for key, mine in entries.items()
+            for scope, lists in scopes.items()
+            if (names := lists[key[0], *key[3:]])
+        }
         for line in self._read("methods"):
-            key = tuple(line[name] for name in ("protocol", "backbone", "model", "attack", "eps"))
-            mine = {
-                entry["dataset"]: entry
-                for entry in sets
-                if tuple(entry[name] for name in ("protocol", "backbone", "model", "attack", "eps")) == key
-            }
-            names = scopes[line["scope"]].get((line["protocol"], line["attack"], line["eps"]), [])
+            key = (*(line[name] for name in ENTRY), line["scope"])
+            names, mine = truth.pop(key, ([], {}))
             whole = bool(names) and all(name in mine for name in names)
             found = {"sets": len(names)}
             for quantity in ("clean", "robust"):
                 found[quantity] = sum(mine[n][quantity] for n in names) / len(names) if whole else math.nan
-            self._compare("methods.csv", (*key, line["scope"]), line, found)
+            self._compare("methods.csv", key, line, found)
+        self.faults += [f"methods.csv: no line for {' '.join(key)}" for key in truth]
 
     def _compare(self, table: str, key: tuple, line: dict[str, str], found: dict[str, float]) -> None:
         for name, wanted in found.items():
@@ -129,7 +135,7 @@ def unions(cells: list[Counted]) -> Iterator[Counted]:
 
 
 def members(sets: list[dict], scope: str) -> dict[tuple, list[str]]:
-    """(protocol, attack, ε) -> the sets that a mean runs over: a set is a source if any model was trained on it."""
+    """(protocol, attack, ε) -> the sets of a mean, maybe none: a set is a source if any model was trained on it."""
     sources = {(e["protocol"], e["dataset"]) for e in sets if e["is_source"]}
     related = {(e["protocol"], e["dataset"]) for e in sets if e["shares_words"]}
     found: dict[tuple, list[str]] = defaultdict(list)
