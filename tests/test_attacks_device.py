@@ -17,7 +17,7 @@ from zsr.attacks.objectives import KL, CrossEntropy, Margin, TargetedDifference,
 from zsr.attacks.pgd import FixedSteps
 from zsr.attacks.schedule import Round
 from zsr.attacks.square import NegativeMargin, SquareSteps
-from zsr.attacks.square_patches import PatchSteps, pattern
+from zsr.attacks.square_patches import PatchSteps, pattern, patterns
 from zsr.attacks.threat import Inlet, Threat
 from zsr.attacks.victim import Victim
 from zsr.attacks.watch import FIRST
@@ -56,7 +56,7 @@ def gpu(monkeypatch):
         # autograd's own thread for the device wants a real one
         monkeypatch.setattr(torch.autograd, "grad", lambda _, x, **options: (torch.empty_like(x),))
         yield inlet
-    pattern.cache_clear()  # of patterns without values
+    pattern.cache_clear(), patterns.cache_clear()  # of patterns without values
 
 
 def network(x):

@@ -149,7 +149,7 @@ class Engine(Judge):
                 fallen = self._confirm(ledger, this, x, image, suspects, steps)
                 self.doubted |= {image[slot] for slot in suspects if slot not in fallen}
         self._count(this, len(live), len(live) - len(fallen), loss)
-        this.schedule.advance(self.threat, state, Seen(loss, grad, logits, age))
+        this.schedule.advance(self.threat, state, Seen(loss, grad, logits, age, self.shapes == "fixed"))
         return fallen
 
     def _count(self, this: Round, forwards: int, gradients: int, loss: Tensor) -> None:

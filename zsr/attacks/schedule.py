@@ -43,6 +43,7 @@ class Seen(NamedTuple):
     grad: Tensor | None  # with respect to the network's input: [B, C, H, W], or [B, K, C, H, W]
     logits: Tensor  # [B, C]
     age: list[int]
+    fixed: bool = False  # the batch never shrinks, and no bit of an image may depend on its company
 
 
 def sent(values: list, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

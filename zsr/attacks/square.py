@@ -15,7 +15,7 @@ from torch import Tensor
 from zsr.attacks.base import Attack
 from zsr.attacks.objectives import Objective, margins
 from zsr.attacks.schedule import Round, Schedule, Seen, State, sent
-from zsr.attacks.square_patches import PatchSteps, images, sides
+from zsr.attacks.square_patches import PatchSteps, along, images, patch, sides
 from zsr.attacks.threat import Threat
 from zsr_kernels import draws, reference
 
@@ -68,14 +68,12 @@ class SquareSteps(Schedule):
         s["net"] = threat.enter(s["x"])
 
     def _patch(self, u: Tensor, age: list[int], h: int, w: int) -> Tensor:
-        """The pixels of each image's patch, [B, n]; small patches list their last row and column several times."""
+        """The pixels of each image's patch, [B, n]."""
         table = sides(self.steps, self.p_init, h, w)
         mine = [table[a] for a in age]
         size = sent(mine, u.device)[:, None]
-        along = torch.minimum(torch.arange(max(mine), device=u.device), size - 1)
-        rows = (u[:, :1] * (h - size + 1)).long() + along
-        columns = (u[:, 1:2] * (w - size + 1)).long() + along
-        return (rows[:, :, None] * w + columns[:, None, :]).flatten(1)
+        top, left = ((u[:, k : k + 1] * (n - size + 1)).long() for k, n in enumerate((h, w)))
+        return patch(top, left, along(size, max(mine)), w)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 A query takes two windows. The mass of both goes into the first one, shaped as the old perturbation there plus a bump
 pattern (two concentric pyramids of opposite sign), channel by channel; the second one is emptied; the result is scaled
-(L2) or projected (L1) onto the ball. Windows differ from image to image, so patches are placed by gathering from a
-centred pattern, on full images: more arithmetic than slicing, none of it waiting for the host.
+(L2) or projected (L1) onto the ball. Windows differ from image to image: their pixels are gathered and scattered by
+index, and whole images are touched by what needs all of them alone, the norm and the ball.
 """
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -43,10 +43,14 @@ def images(x0: Tensor) -> Tensor:
     return reference.pixels(x0)
 
 
-def window(start: Tensor, size: Tensor, length: int) -> Tensor:
-    """[B, length] mask of the interval [start, start + size)."""
-    at = torch.arange(length, device=start.device)
-    return (at >= start) & (at < start + size)
+def along(sizes: Tensor, longest: int) -> Tensor:
+    """[B, longest] steps along the sides [B, 1] of patches; shorter ones list their last row and column again."""
+    return torch.minimum(torch.arange(longest, device=sizes.device), sizes - 1)
+
+
+def patch(top: Tensor, left: Tensor, steps: Tensor, width: int) -> Tensor:
+    """[B, longest²] the pixels of each image's square, numbered row by row."""
+    return ((top + steps)[:, :, None] * width + (left + steps)[:, None, :]).flatten(1)
 
 
 def pyramid(rows: int, columns: int, power: int) -> Tensor:
@@ -70,6 +74,14 @@ def pattern(size: int, norm: str) -> Tensor:
             bump = pyramid(rows, size, power)
             eta[part] = sign * bump / bump.norm(p)
     return eta / eta.norm(p)
+
+
+@lru_cache(maxsize=16)
+def patterns(sizes: tuple[int, ...], longest: int, norm: str, device: torch.device) -> Tensor:
+    """[sizes, longest, longest]: the pattern of each size, its last row and column again up to there."""
+    indices = [along(torch.tensor([[size]]), longest)[0] for size in sizes]
+    found = [pattern(size, norm)[at][:, at] for size, at in zip(sizes, indices, strict=True)]
+    return torch.stack(found).to(device)
 
 
 @dataclass(frozen=True)
@@ -98,71 +110,77 @@ class PatchSteps(Schedule):
         delta[:, :, top : top + rows * tile, left : left + columns * tile] = grid
         x = self._place(threat, delta, x0)
         return {
-            "x": x, "net": threat.enter(x), "best": x,
+            "x": x, "net": threat.enter(x), "best": x.clone(),
             "best_loss": torch.full((b,), -torch.inf, device=x0.device), "first": first, "second": second,
         }  # fmt: skip
 
     def _place(self, threat: Threat, delta: Tensor, x0: Tensor) -> Tensor:
         if threat.norm == "l1":
             return reference.l1_project(x0 + delta, x0, threat.eps)
-        return reference.l2_project(x0 + threat.eps * reference.unit(delta), x0, threat.eps)
+        scale = reference.per_image(threat.eps / (reference.norms(delta, 2) + 1e-12), delta)
+        return (x0 + delta * scale).clamp(0.0, 1.0)
 
     def advance(self, threat: Threat, state: State, seen: Seen) -> None:
         s, x0 = state, reference.pixels(state["x0"])
-        better = seen.loss > s["best_loss"]
-        s["best"] = reference.select(better, s["x"], s["best"])
-        s["best_loss"] = torch.where(better, seen.loss, s["best_loss"])
-        s["x"] = self._place(threat, self._propose(threat, s, s["best"] - x0, seen.age), x0)
+        reference.keep_rows(seen.loss > s["best_loss"], s["x"], s["best"])
+        s["best_loss"] = torch.maximum(seen.loss, s["best_loss"])
+        s["x"] = self._place(threat, self._propose(threat, s, s["best"] - x0, seen), x0)
         s["net"] = threat.enter(s["x"])
 
-    def _propose(self, threat: Threat, s: State, delta: Tensor, age: list[int]) -> Tensor:
+    def _propose(self, threat: Threat, s: State, delta: Tensor, seen: Seen) -> Tensor:
+        """The next perturbation, written into `delta`."""
         _, c, h, w = delta.shape
         device, p = delta.device, 2 if threat.norm == "l2" else 1
         table = sides(self.steps, self.p_init, h, w, 3, True)
-        mine = [table[a] for a in age]
+        mine = [table[a] for a in seen.age]
+        longest = max(table) if seen.fixed else max(mine)  # sums over patches round by their length
         sizes = sent(mine, device)[:, None]
         count = c + 5
         origin = (h * w) * (c + 1)  # beyond the start's numbers
-        position = sent(age, device, torch.int32)[:, None] * count + origin
+        position = sent(seen.age, device, torch.int32)[:, None] * count + origin
         u = draws.draw(s["first"], s["second"], position + torch.arange(count, dtype=torch.int32, device=device))
-        corners = [(u[:, k : k + 1] * (n - sizes + 1)).long() for k, n in enumerate((h, w, h, w))]
-        into, out_of = (_window_mask(corners[2 * k], corners[2 * k + 1], sizes, h, w) for k in (0, 1))
+        top, left, top_out, left_out = ((u[:, k : k + 1] * (n - sizes + 1)).long() for k, n in enumerate((h, w, h, w)))
+        steps = along(sizes, longest)
+        into, out_of = patch(top, left, steps, w), patch(top_out, left_out, steps, w)
+        first = steps == torch.arange(longest, device=device)  # what is listed again counts once
+        once = _both(first, first)
+        apart = once & ~_both(_within(top_out + steps, top, sizes), _within(left_out + steps, left, sizes))
 
-        mass = _norm(delta, p)  # [B, C, 1, 1]
-        total = reference.per_image(reference.norms(delta, p), delta)
-        in_windows = _norm(delta * (into | out_of), p)
-        bump = _placed_patterns(mine, corners[0], corners[1], u[:, 4] < 0.5, h, w, threat.norm)
-        signs = torch.where(u[:, 5:] < 0.5, 1.0, -1.0)[:, :, None, None]
-        inside = delta * into
-        new = bump[:, None] * signs + inside / (1e-12 + _norm(inside, p))
-        if p == 2:
-            room = ((threat.eps**2 - total.square()).clamp_min(0.0) / c + in_windows.square()).sqrt()
-        else:
-            room = ((threat.eps - total).clamp_min(0.0) / c + in_windows) * c
-        new = new / (1e-12 + _norm(new, p)) * room.expand_as(mass)
-        return torch.where(into, new, torch.where(out_of, torch.zeros_like(delta), delta))
-
-
-def _norm(delta: Tensor, p: int) -> Tensor:
-    """Per image and channel, [B, C, 1, 1]."""
-    return delta.abs().sum((2, 3), keepdim=True) if p == 1 else delta.square().sum((2, 3), keepdim=True).sqrt()
+        flat = delta.flatten(2)
+        into, out_of = (at[:, None].expand(-1, c, -1) for at in (into, out_of))
+        old = flat.gather(2, into)
+        here, gone = _mass(old, p, once), _mass(flat.gather(2, out_of), p, apart)
+        total = _mass(flat.flatten(1)[:, None], p)
+        new = _bumps(threat.norm, mine, longest, u[:, 4] < 0.5)
+        new = new * torch.where(u[:, 5:] < 0.5, 1.0, -1.0)[:, :, None] + old / (1e-12 + _root(here, p))
+        room = (threat.eps**p - total).clamp_min(0.0) / c + here + gone
+        room = room.sqrt() if p == 2 else room * c
+        new = new / (1e-12 + _root(_mass(new, p, once), p)) * room
+        return flat.scatter_(2, out_of, 0.0).scatter_(2, into, new).view_as(delta)
 
 
-def _window_mask(top: Tensor, left: Tensor, sizes: Tensor, h: int, w: int) -> Tensor:
-    return window(top, sizes, h)[:, None, :, None] & window(left, sizes, w)[:, None, None, :]
+def _bumps(norm: str, sizes: list[int], longest: int, turn: Tensor) -> Tensor:
+    """Each image's pattern, of its own size, [B, 1, longest²]."""
+    kinds = tuple(sorted(set(sizes)))
+    mine = sent([kinds.index(size) for size in sizes], turn.device)
+    bump = patterns(kinds, longest, norm, turn.device)[mine]
+    return torch.where(turn[:, None, None], bump, bump.transpose(1, 2)).flatten(1)[:, None]
 
 
-def _placed_patterns(sides: list[int], top: Tensor, left: Tensor, turn: Tensor, h: int, w: int, norm: str) -> Tensor:
-    """Each image's pattern, of its own size, at its window, zero elsewhere: [B, H, W]."""
-    device = top.device
-    largest = max(sides)
-    kinds = sorted(set(sides))
-    table = torch.zeros(len(kinds), largest + 1, largest + 1, device=device)  # the last row and column stay zero
-    for k, size in enumerate(kinds):
-        table[k, :size, :size] = pattern(size, norm).to(device, non_blocking=True)
-    mine = table[sent([kinds.index(size) for size in sides], device)]
-    mine = torch.where(turn[:, None, None], mine, mine.transpose(1, 2))
-    rows = (torch.arange(h, device=device) - top).clamp(-1, largest) % (largest + 1)
-    columns = (torch.arange(w, device=device) - left).clamp(-1, largest) % (largest + 1)
-    picked = mine.gather(1, rows[:, :, None].expand(-1, -1, largest + 1))
-    return picked.gather(2, columns[:, None, :].expand(-1, h, -1))
+def _mass(values: Tensor, p: int, where: Tensor | None = None) -> Tensor:
+    """Sum of |v|^p over the last dimension, which stays."""
+    powers = values.abs() if p == 1 else values.square()
+    return (powers if where is None else powers * where).sum(-1, keepdim=True)
+
+
+def _root(mass: Tensor, p: int) -> Tensor:
+    return mass if p == 1 else mass.sqrt()
+
+
+def _within(at: Tensor, start: Tensor, size: Tensor) -> Tensor:
+    return (at >= start) & (at < start + size)
+
+
+def _both(rows: Tensor, columns: Tensor) -> Tensor:
+    """[B, 1, n]: pixels of a patch whose row and whose column are marked."""
+    return (rows[:, :, None] & columns[:, None, :]).flatten(1)[:, None]
