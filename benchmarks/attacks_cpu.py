@@ -15,9 +15,9 @@ import platform
 import time
 from pathlib import Path
 
-import lines
 import torch
 import victims
+from lines import append
 from oracle import Counted
 
 from zsr.attacks import attack
@@ -91,7 +91,7 @@ def rows(name: str, mine: dict, other: dict, eps: float, steps: int, n: int) -> 
 
 
 def write(found: list[dict]) -> None:
-    lines.append(RESULTS, COLUMNS, found)
+    append(RESULTS, COLUMNS, found)
     for row in found:
         print(*(f"{k}={row[k]}" for k in COLUMNS[:15] if row.get(k, "") != ""), flush=True)
 

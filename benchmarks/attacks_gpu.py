@@ -14,9 +14,9 @@ import importlib.util
 import time
 from pathlib import Path
 
-import lines
 import torch
 import torch.nn.functional as F
+from lines import append
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -166,7 +166,7 @@ def main() -> None:
 
 
 def record(row: dict) -> None:
-    lines.append(RESULTS, COLUMNS, [row])
+    append(RESULTS, COLUMNS, [row])
     print(*(f"{k}={v}" for k, v in row.items()), flush=True)
 
 

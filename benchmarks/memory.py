@@ -14,8 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lines
 import torch
+from lines import append
 
 from zsr.attacks import Normalized, attack
 from zsr.cost import peak_megabytes
@@ -70,7 +70,7 @@ def main() -> None:
             "of_theirs": round(peak["attack"] / found["torchattacks"]["attack"], 3), "device": device,
             "torch": torch.__version__,
         }  # fmt: skip
-        lines.append(options.out, COLUMNS, [row])
+        append(options.out, COLUMNS, [row])
         print(*(f"{key}={value}" for key, value in row.items()))
 
 

@@ -19,9 +19,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import lines
 import torch
 import victims
+from lines import append
 from torch import Tensor, nn
 
 from zsr.attacks import Normalized, Passes, attack
@@ -89,19 +89,19 @@ def table(rows: list[dict]) -> str:
         short = row["attack"] in ("square", "standard") and row["queries"] != "5000"
         name = f"{row['attack']}, {row['queries']} queries" if short else row["attack"]
         groups[row["model"], row["norm"], row["eps"], name, row["images"]].append(row)
-    written = [
+    lines = [
         "| model | norm | ε | attack | images | seeds | ours | theirs | passes ours / theirs | CPU s ours / theirs |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (model, norm, eps, name, images), group in groups.items():
         mean = {k: statistics.mean(float(r[k]) for r in group) for k in COLUMNS[9:17]}
         ours_passes, theirs_passes = (mean[f"{s}_forward"] + mean[f"{s}_backward"] for s in ("ours", "theirs"))
-        written.append(
+        lines.append(
             f"| {model} | {norm} | {float(eps):.4g} | {name} | {images} | {len(group)} | {mean['ours']:.1f} | "
             f"{mean['theirs']:.1f} | {ours_passes:,.0f} / {theirs_passes:,.0f} ({ours_passes / theirs_passes:.2f}) | "
             f"{mean['ours_cpu_s']:.1f} / {mean['theirs_cpu_s']:.1f} ({mean['ours_cpu_s'] / mean['theirs_cpu_s']:.2f}) |"
         )
-    return "\n".join(written)
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -140,7 +140,7 @@ def main() -> None:
                         "torch": torch.__version__, "machine": f"{platform.machine()} 1 thread",
                     }  # fmt: skip
                     row |= compare(models[kind], x, y, norm, radii[kind, norm], name, seed, options.queries)
-                    lines.append(options.out, COLUMNS, [row])
+                    append(options.out, COLUMNS, [row])
                     print(*(f"{k}={row[k]}" for k in COLUMNS[:19]), flush=True)
 
 

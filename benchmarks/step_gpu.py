@@ -22,10 +22,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import lines
 import torch
 import torch.nn.functional as F
 from gauges import fastest, machine
+from lines import append
 from torch import Tensor, nn
 from train_step import ARCHS, Side, definition
 
@@ -208,7 +208,7 @@ def compare(options: argparse.Namespace, sides: dict[str, Run], steps: int, **ab
             "differs": f"{float((results[label] - results[first]).abs().max()):.2g}",
             "device": machine(options.device), "torch": torch.__version__,
         }  # fmt: skip
-        lines.append(RESULTS, COLUMNS, [row])
+        append(RESULTS, COLUMNS, [row])
         print(*(f"{key}={row[key]}" for key in COLUMNS[:-2]), flush=True)
 
 

@@ -22,11 +22,11 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-import lines
 import torch
 import torch.nn.functional as F
 import yaml
 from gauges import fastest, machine, peak
+from lines import append
 from torch import Tensor
 
 from zsr import registry
@@ -176,18 +176,18 @@ def table() -> str:
         rows = list(csv.DictReader(file))
     keys = ("machine", "arch", "batch", "method", "classes")
     titles = (*keys, "ms ours", "ours / floor", "papers / ours", "MB ours", "MB papers")
-    written = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     found: dict[tuple, dict[str, dict]] = {}
     for row in rows:  # a later measurement of the same takes the place of an earlier
         found.setdefault(tuple(row[key] for key in keys), {})[row["side"]] = row
     for key, by in found.items():
         ours = by["ours"]
-        written.append(
+        lines.append(
             f"| {' | '.join(key)} | {float(ours['ms']):.0f} | {1 / float(by['floor']['over_ours']):.3f} | "
             f"{float(by['papers']['over_ours']):.2f} | {float(ours['peak_mb']):.0f} | "
             f"{float(by['papers']['peak_mb']):.0f} |"
         )
-    return "\n".join(written)
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -207,7 +207,7 @@ def main() -> None:
     torch.manual_seed(0)
     for batch, name, classes in itertools.product(options.batch, options.methods, options.classes):
         rows = measure(options.arch, name, classes, batch, options.device, options.rounds)
-        lines.append(RESULTS, COLUMNS, rows)
+        append(RESULTS, COLUMNS, rows)
         for row in rows:
             print(*(f"{key}={row[key]}" for key in COLUMNS[3:-1]), flush=True)
 

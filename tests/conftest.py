@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "zsr", "zsr_kernels", "envs", "resources")
 MINI = Path(__file__).with_name("mini.yaml")
 
+# PyTorch brings it on Linux alone; a GPU is not needed
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+
 
 class Project:
     """A checkout of its own, in which sources and config may be changed and Snakemake run."""

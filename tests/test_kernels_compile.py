@@ -1,7 +1,6 @@
 """The Triton kernels through the compiler, which refuses and rounds where the interpreter does not; no GPU needed."""
 
 import ast
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import needs_triton
 
 HERE = Path(__file__).resolve().parent
-TRITON = importlib.util.find_spec("triton")
-PTXAS = TRITON and Path(TRITON.origin).parent / "backends" / "nvidia" / "bin" / "ptxas"
 PER_THREAD = 1024 // 128  # elements: a block of the launchers over four warps
 
-pytestmark = pytest.mark.skipif(not (PTXAS and PTXAS.exists()), reason="no Triton with NVIDIA's assembler here")
+pytestmark = needs_triton
 
 
 @pytest.fixture(scope="module")

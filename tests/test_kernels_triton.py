@@ -1,7 +1,6 @@
 """The Triton kernels without a GPU: in the interpreter, against the reference; and what it cannot show, in the text."""
 
 import ast
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import needs_triton
 
 HERE = Path(__file__).resolve().parent
 KERNELS = sorted((HERE.parent / "zsr_kernels" / "cuda").glob("*.py"))
@@ -19,8 +19,6 @@ NAMES = [
     if isinstance(node, ast.FunctionDef)
     and any(isinstance(d, ast.Name) and d.id == "case" for d in node.decorator_list)
 ]
-
-needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ class Attack:
     label: ClassVar[str] = ""
     min_classes: ClassVar[int] = 2  # an objective that is undefined below this number of classes
     last_iterate: ClassVar[bool] = False  # whether the verdict 'last' exists for this attack
+    eot = 1  # draws that are averaged, for attacks without such a field; a ClassVar would move theirs to the front
 
     def __post_init__(self) -> None:
         check_counts({f.name: getattr(self, f.name) for f in fields(self)}, f"attack '{self.label}'")

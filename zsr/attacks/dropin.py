@@ -115,16 +115,19 @@ class AutoAttack:
                 raise unknown("attack", name, known, "AutoAttack: attacks_to_run")
         return tuple((name, known[name]) for name in names)
 
-    def _run(self, names: list[str], x: Tensor, y: Tensor, bs: int) -> Tensor:
+    def _run(
+        self, names: list[str], x: Tensor, y: Tensor, bs: int, return_labels: bool
+    ) -> Tensor | tuple[Tensor, Tensor]:
         parts = self._parts(names)
-        eot = max([getattr(part, "eot", 1) for _, part in parts], default=1)
+        eot = max([part.eot for _, part in parts], default=1)
         self.verdicts = v = attack(
             self.model, x, y, Chosen(eot=eot, chosen=parts), norm=NORMS[self.norm], eps=self.epsilon,
             seed=self.seed or 0, batch_size=bs, device=self.device,
         )  # fmt: skip
         self._report(names, y)
         still = v.robust.view(-1, *[1] * (x.ndim - 1))
-        return torch.where(still, reference.pixels(x), v.x_adv)  # as the authors do: a standing image returns clean
+        x_adv = torch.where(still, reference.pixels(x), v.x_adv)  # as the authors do: a standing image returns clean
+        return (x_adv, torch.where(v.robust, v.clean, v.prediction)) if return_labels else x_adv
 
     def run_standard_evaluation(
         self,
@@ -139,9 +142,7 @@ class AutoAttack:
         """Adversarial examples for the images that fell, the clean image for the others; with their predictions."""
         if state_path is not None:
             raise ZsrError("AutoAttack: state_path is not supported; run part by part, or use the pipeline")
-        x_adv = self._run(self.attacks_to_run, x_orig, y_orig, batch_size or bs)
-        predicted = torch.where(self.verdicts.robust, self.verdicts.clean, self.verdicts.prediction)
-        return (x_adv, predicted) if return_labels else x_adv
+        return self._run(self.attacks_to_run, x_orig, y_orig, batch_size or bs, return_labels)
 
     def run_standard_evaluation_individual(
         self,
@@ -153,12 +154,8 @@ class AutoAttack:
         batch_size: int | None = None,
     ) -> dict:
         """Each attack alone on all images."""
-        found = {}
-        for name in self.attacks_to_run:
-            x_adv = self._run([name], x_orig, y_orig, batch_size or bs)
-            predicted = torch.where(self.verdicts.robust, self.verdicts.clean, self.verdicts.prediction)
-            found[name] = (x_adv, predicted) if return_labels else x_adv
-        return found
+        size = batch_size or bs
+        return {name: self._run([name], x_orig, y_orig, size, return_labels) for name in self.attacks_to_run}
 
     def clean_accuracy(self, x_orig: Tensor, y_orig: Tensor, bs: int = 250) -> float:
         """Share of correct predictions."""

@@ -103,8 +103,9 @@ def attack(
         torch.inference_mode(False), torch.no_grad(), arithmetic(victim.device), seeded(seed, victim.device),
         victim.frozen(),
     ):  # fmt: skip
-        eot = getattr(component, "eot", 1)
-        engine = Engine(victim, threat, seed=seed, batch_size=batch_size, verdict=verdict, shapes=shapes, eot=eot)
+        engine = Engine(
+            victim, threat, seed=seed, batch_size=batch_size, verdict=verdict, shapes=shapes, eot=component.eot
+        )
         ledger = engine.open(x, y, keys, keep_images)
         _check_constant(x, ledger.clean_logits)
         notes = component.run(engine, ledger, name) if len(x) else []

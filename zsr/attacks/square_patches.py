@@ -117,8 +117,7 @@ class PatchSteps(Schedule):
     def _place(self, threat: Threat, delta: Tensor, x0: Tensor) -> Tensor:
         if threat.norm == "l1":
             return reference.l1_project(x0 + delta, x0, threat.eps)
-        scale = reference.per_image(threat.eps / (reference.norms(delta, 2) + 1e-12), delta)
-        return (x0 + delta * scale).clamp(0.0, 1.0)
+        return (x0 + threat.eps * reference.unit(delta)).clamp(0.0, 1.0)
 
     def advance(self, threat: Threat, state: State, seen: Seen) -> None:
         s, x0 = state, reference.pixels(state["x0"])

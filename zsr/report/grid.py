@@ -23,8 +23,8 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
     """One per protocol and backbone: {protocol, backbone, models, columns, values: {attack|ε: [model][column]}}."""
     sets, methods = tables["sets"], tables["methods"]
     found = []
-    about = sets[["protocol", "dataset", "is_source", "shares_words"]].itertuples(index=False, name=None)
-    kind = kinds(((protocol, name), *flags) for protocol, name, *flags in about)
+    seen = sets[["protocol", "dataset", "is_source", "shares_words"]].itertuples(index=False, name=None)
+    kind = kinds(((protocol, name), *flags) for protocol, name, *flags in seen)
     for (protocol, backbone), part in sets.groupby(["protocol", "backbone"], sort=False):
         means = methods[(methods["protocol"] == protocol) & (methods["backbone"] == backbone)]
         columns, counts = [], set()
@@ -37,9 +37,9 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
         for name, rows in part.groupby("dataset", sort=False):
             chance = round(100 * rows["chance"].iloc[0], 1)
             columns.append({"name": name, "kind": kind[protocol, name], "chance": chance})
-        lines = part.drop_duplicates("model").set_index("model")
-        models = [{"name": name, "eps": lines.loc[name, "train_eps"], "seeds": int(lines.loc[name, "seeds"])}
-                  for name in lines.index]  # fmt: skip
+        about = part.drop_duplicates("model").set_index("model")
+        models = [{"name": name, "eps": about.loc[name, "train_eps"], "seeds": int(about.loc[name, "seeds"])}
+                  for name in about.index]  # fmt: skip
         found.append(
             {"protocol": protocol, "backbone": backbone, "models": models, "columns": columns,
              "values": _values(part, means, models, columns)}
