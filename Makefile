@@ -1,14 +1,19 @@
 # make run    the embedded benchmark, from an empty folder to results/report.html (no GPU, no download but packages)
+# make gpu    what only a GPU can answer: nine minutes, ends with a table (docs/gpus.md)
 # make test   every test that needs no GPU
 # make lint   ruff, snakefmt, snakemake --lint
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format venv clean
+.PHONY: run gpu test lint format venv clean
 
 run: venv
 	$(BIN)/snakemake --cores all
 	@echo "report: $(CURDIR)/results/report.html"
+
+gpu: venv
+	$(BIN)/python benchmarks/on_gpu.py --minutes 9 --out build/gpu
+	@echo "rows: $(CURDIR)/build/gpu/rows.jsonl"
 
 test: venv
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -1,9 +1,7 @@
 """Seconds and memory of a step, on a CPU or a GPU, and the machine's name."""
 
 import ctypes
-import os
 import platform
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +31,7 @@ def seconds(step: Callable[[], object], device: str) -> float:
     return time.process_time() - start
 
 
-def peak(step: Callable[[], None], device: str) -> float:
+def peak(step: Callable[[], object], device: str) -> float:
     """Megabytes that two steps add to what is there."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -42,31 +40,27 @@ def peak(step: Callable[[], None], device: str) -> float:
         step()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before and is still mapped would hide what a step needs
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:  # its peak begins where this process stands
-        before = resident()
-        step()
-        step()
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-        os.write(write, str(grown).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    grown = float(os.read(read, 64))
-    os.close(read)
-    os.close(write)
-    return grown
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins here
+    step()
+    step()
+    return status("VmHWM") - before
 
 
-def resident() -> float:
-    """Megabytes of this process in memory (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+def status(field: str) -> float:
+    """Megabytes that Linux says of this process: VmRSS, in memory; VmHWM, the peak of it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def machine(device: str) -> str:
     """Processor or GPU by name."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")]  # fmt: skip
-    return f"{names[0] if names else platform.machine()}, one thread"
+    return torch.cuda.get_device_name() if device == "cuda" else f"{processor()}, one thread"
+
+
+def processor() -> str:
+    """The CPU by name, where Linux says it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

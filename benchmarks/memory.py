@@ -1,77 +1,61 @@
-"""Peak memory of PGD on a CLIP tower: ours against torchattacks, each side in a process of its own.
+"""Peak memory of PGD on a CLIP tower: ours against torchattacks.
 
-    python benchmarks/memory.py                                   # ViT-B-32, batch 64, on this machine's device
-    python benchmarks/memory.py --model ViT-B-32 --batch 256      # on a CPU: about 10 GiB
+    python benchmarks/memory.py                        # B/32, batch 64, on the CPU
+    python benchmarks/memory.py --batch 64 256         # about 10 GiB
 
 What is printed is the peak above what the process held before the attack: model, images and libraries are not in it.
 On a CPU that is the resident set, on CUDA the allocator's peak. Rows are appended to benchmarks/results/memory.csv.
 """
 
 import argparse
-import json
-import platform
-import subprocess
-import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
+from gauges import peak, processor
+from gpu import towers
 from lines import append
 
-from zsr.attacks import Normalized, attack
-from zsr.cost import peak_megabytes
+from zsr.attacks import attack
 
 RESULTS = Path(__file__).parent / "results" / "memory.csv"
-COLUMNS = ("model", "side", "batch", "steps", "before_MB", "attack_MB", "of_theirs", "device", "torch")
-SIDES = ("ours", "torchattacks")
+COLUMNS = ("model", "side", "batch", "steps", "attack_MB", "of_theirs", "device", "torch")
 
 
-def measure(side: str, model: str, batch: int, steps: int, device: str) -> dict:
-    """Run one side; the model and the images are there before."""
-    from attacks_gpu import MEAN, STD, ZeroShot
+def peaks(name: str, batch: int, steps: int, device: str) -> Iterator[tuple[str, float]]:
+    """Megabytes that each side adds to the model and the images; every image is attacked to the last step."""
+    import torchattacks
 
-    torch.manual_seed(0)
-    net = ZeroShot(model)
-    size = net.visual.image_size
-    victim = Normalized(net, MEAN, STD).to(device).eval()
-    x = torch.rand(batch, 3, *(size if isinstance(size, tuple) else (size, size)), device=device)
-    with torch.no_grad():  # what the model says: every image is attacked
-        y = torch.cat([victim(part).argmax(1) for part in x.split(8)])
-    before = peak_megabytes(device) if device == "cpu" else torch.cuda.memory_allocated() / 2**20
-    if side == "ours":
-        attack(victim, x, y, "pgd", eps=4 / 255, steps=steps, batch_size=batch, verdict="last")
-    else:
-        import torchattacks
-
-        torchattacks.PGD(victim, eps=4 / 255, alpha=1 / 255, steps=steps)(x, y)
-    return {"before": before, "attack": peak_megabytes(device) - before}
+    model = towers.victim(name, device)
+    x = towers.images(name, batch, device).float() / 255
+    y = towers.predictions(model, x, min(batch, 8))
+    settings = {"eps": 4 / 255, "steps": steps, "batch_size": batch, "verdict": "last"}
+    theirs = torchattacks.PGD(model, eps=4 / 255, alpha=1 / 255, steps=steps)
+    attack(model, x[:2], y[:2], "pgd", **settings), theirs(x[:2], y[:2])  # the libraries' own buffers
+    yield "ours", peak(partial(attack, model, x, y, "pgd", **settings), device)
+    yield "torchattacks", peak(partial(theirs, x, y), device)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ViT-B-32")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--model", default="B/32", choices=tuple(towers.ARCHS))
+    parser.add_argument("--batch", type=int, nargs="+", default=[64])
     parser.add_argument("--steps", type=int, default=2, help="memory does not grow with them")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--side", choices=SIDES, help="measure one side in this process and print JSON")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    if options.side:
-        print(json.dumps(measure(options.side, options.model, options.batch, options.steps, options.device)))
-        return
-    found = {}
-    for side in SIDES:
-        command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
-        found[side] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    device = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()} CPU"
-    for side, peak in found.items():
-        row = {
-            "model": options.model, "side": side, "batch": options.batch, "steps": options.steps,
-            "before_MB": round(peak["before"]), "attack_MB": round(peak["attack"]),
-            "of_theirs": round(peak["attack"] / found["torchattacks"]["attack"], 3), "device": device,
-            "torch": torch.__version__,
-        }  # fmt: skip
-        append(options.out, COLUMNS, [row])
-        print(*(f"{key}={value}" for key, value in row.items()))
+    for batch in options.batch:
+        found = dict(peaks(options.model, batch, options.steps, options.device))
+        for side, grown in found.items():
+            row = {
+                "model": options.model, "side": side, "batch": batch, "steps": options.steps,
+                "attack_MB": round(grown, 1), "of_theirs": round(grown / found["torchattacks"], 3),
+                "device": processor() if options.device == "cpu" else torch.cuda.get_device_name(),
+                "torch": torch.__version__,
+            }  # fmt: skip
+            append(options.out, COLUMNS, [row])
+            print(*(f"{key}={value}" for key, value in row.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """One fine-tuning step: ours, the papers' formulation of the same loss, and the floor of its passes; time and memory.
 
-`papers`: the formulation of the released scripts, with the same loss, images and number of attack steps. Class prompts
-go through the text tower in every step (once: the scripts encode them in each attack step as well), and an attack step
-is a `backward()` that also computes the gradients of all parameters, thrown away afterwards.
+`papers`: the formulation of the released scripts, with the same loss, images and number of attack steps. All class
+prompts go through the text tower in every attack step and in the update, and every backward computes the gradients of
+all parameters of both towers, thrown away but for the student's in the update.
+`reference`: ours without Triton, on a GPU.
 `floor`: the towers' passes of our step and the optimiser alone, with a vector of ones for a loss: K forwards and
 gradients to the input, the student's forwards and backwards, the original's forwards.
 
     python benchmarks/train_step.py                             # CPU: the embedded ViT, batch 100
-    python benchmarks/train_step.py --device cuda --arch b32 --batch 128 256    # ViT-B/32 of CLIP's size, 224 x 224
+    python benchmarks/on_gpu.py --only train                    # ViT-B/32 at 224 x 224 on a GPU, under autocast
     python benchmarks/train_step.py --table                     # what was measured, for docs/performance.md
 
 Weights are fresh: time does not depend on them. Sides take turns, the best of `--rounds` counts: processor time of one
@@ -33,9 +34,10 @@ from zsr import registry
 from zsr.attacks.inner import Perturbed
 from zsr.data.drawing import scene
 from zsr.methods.base import Batch, Method
-from zsr.models.backbone import build
+from zsr.models.backbone import Backbone, build
 from zsr.models.words import vocabulary
 from zsr.task import Task
+from zsr.train import ATTACK_SCALE, autocast
 
 RESULTS = Path(__file__).with_name("results") / "train_step.csv"
 COLUMNS = ("machine", "device", "arch", "batch", "method", "classes", "side", "ms", "over_ours", "peak_mb", "torch")
@@ -65,18 +67,17 @@ def definition(arch: str) -> dict:
 
 
 class Side:
-    """A student with its optimiser, and the step of one formulation."""
+    """A student with its optimiser, and the step of each formulation. `amp`: under float16 autocast, as the scripts."""
 
-    def __init__(self, arch: dict, name: str, classes: int, batch: int, device: str) -> None:
-        backbone = build(arch)
-        backbone.clip.to(device)
-        backbone.clip.eval()
-        for parameter in backbone.clip.parameters():
-            parameter.requires_grad_(False)
-        self.backbone, self.sentences, self.device = backbone, prompts(classes), device
+    def __init__(self, backbone: Backbone, name: str, classes: int, batch: int, device: str, amp: str = "off") -> None:
+        backbone.clip.to(device).eval().requires_grad_(False)
+        self.backbone, self.sentences, self.device, self.amp = backbone, prompts(classes), device, amp
         self.visual = backbone.visual.requires_grad_(True)
+        with torch.no_grad():
+            head = self.texts()
         self.task = Task(
-            self.visual, backbone.mean, backbone.std, self.texts(), 100.0, 4 / 255, STEPS, 1.0, seed=0,
+            self.visual, backbone.mean, backbone.std, head, 100.0, 4 / 255, STEPS, 1.0, seed=0,
+            attack_scale=ATTACK_SCALE if amp == "fp16" else 1.0,
         )  # fmt: skip
         self.method: Method = registry.load("methods", name)()
         self.passes = METHODS[name]
@@ -90,22 +91,35 @@ class Side:
         self.visual.train()
 
     def texts(self) -> Tensor:
-        """The class embeddings, through the text tower."""
-        with torch.no_grad():
-            return F.normalize(self.backbone.encode_text(self.sentences), dim=1)
+        """The class embeddings, through the text tower; with graph if its parameters ask for one."""
+        return F.normalize(self.backbone.encode_text(self.sentences), dim=1)
 
     def ours(self) -> None:
         """As `zsr.train` does it."""
         self.update(self.method)
 
+    def reference(self) -> None:
+        """The same without Triton."""
+        before, self.task.kernels = self.task.kernels, "reference"
+        self.update(self.method)
+        self.task.kernels = before
+
     def papers(self) -> None:
         """As the released scripts do it."""
-        self.task.head = self.texts()
-        self.update(wasteful(self.method))
+        head, clip = self.task.head, self.backbone.clip
+        clip.requires_grad_(True)
+        try:
+            self.update(wasteful(self.method, self.texts))
+        finally:
+            clip.zero_grad(set_to_none=True)
+            clip.requires_grad_(False)
+            self.visual.requires_grad_(True)
+            self.task.head = head
 
     def update(self, method: Method) -> None:
         """Loss, backward, optimiser."""
-        loss, _ = method.loss(self.task, self.batch)
+        with autocast(self.amp, self.device):
+            loss, _ = method.loss(self.task, self.batch)
         loss.item()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -117,22 +131,27 @@ class Side:
         self.visual.eval()
         for _ in range(STEPS):
             x = x.detach().requires_grad_()
-            features = self.visual(x)
+            features = self.forward(x)
             torch.autograd.grad(features, x, torch.ones_like(features))
         self.visual.train()
         x = x.detach()
         students, originals = self.passes
         with torch.no_grad():
             for _ in range(originals):
-                self.task.frozen(x)
-        features = [self.visual(x) for _ in range(students)]
+                self.forward(x, self.task.frozen)
+        features = [self.forward(x) for _ in range(students)]
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(features, [torch.ones_like(one) for one in features])
         self.optimizer.step()
 
+    def forward(self, x: Tensor, tower: torch.nn.Module | None = None) -> Tensor:
+        """Features of the student, or of another tower."""
+        with autocast(self.amp, self.device):
+            return (tower or self.visual)(x)
 
-def wasteful(method: Method) -> Method:
-    """The method with an attack whose backward reaches the parameters."""
+
+def wasteful(method: Method, texts: Callable[[], Tensor]) -> Method:
+    """The method with an attack whose backward reaches the parameters, and class embeddings made anew in every pass."""
 
     class Wasteful(type(method)):
         def attack(self, task: Task, batch: Batch, objective: Callable | None = None) -> Perturbed:
@@ -141,12 +160,14 @@ def wasteful(method: Method) -> Method:
             delta = torch.empty_like(batch.images).uniform_(-task.eps, task.eps)
             for _ in range(task.attack_steps):
                 delta.requires_grad_(True)
+                task.head = texts()
                 losses = objective(task.visual(task.normalise(batch.images + delta)))
                 losses.mean().backward()
                 moved = (delta.detach() + task.attack_alpha * task.eps * delta.grad.sign()).clamp(-task.eps, task.eps)
                 delta = ((batch.images + moved).clamp(0, 1) - batch.images).detach()
             task.visual.zero_grad()
             task.visual.train()
+            task.head = texts()  # for the loss that follows
             x = batch.images + delta
             return Perturbed(x, task.normalise(x))
 
@@ -155,7 +176,7 @@ def wasteful(method: Method) -> Method:
 
 def measure(arch: str, name: str, classes: int, batch: int, device: str, rounds: int) -> list[dict]:
     """One row for each side."""
-    side = Side(definition(arch), name, classes, batch, device)
+    side = Side(build(definition(arch)), name, classes, batch, device)
     assert side.task.frozen is not side.visual  # made before memory is looked at
     steps = {"ours": side.ours, "papers": side.papers, "floor": side.floor}
     grown = {label: peak(step, device) for label, step in steps.items()}
@@ -192,7 +213,6 @@ def table() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--arch", default="small", choices=tuple(ARCHS))
     parser.add_argument("--batch", type=int, nargs="+", default=[100])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=tuple(METHODS))
@@ -206,7 +226,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     for batch, name, classes in itertools.product(options.batch, options.methods, options.classes):
-        rows = measure(options.arch, name, classes, batch, options.device, options.rounds)
+        rows = measure(options.arch, name, classes, batch, "cpu", options.rounds)
         append(RESULTS, COLUMNS, rows)
         for row in rows:
             print(*(f"{key}={row[key]}" for key in COLUMNS[3:-1]), flush=True)

@@ -1,7 +1,7 @@
 """Every Triton kernel against the reference: in Triton's interpreter on a CPU, or compiled on a GPU.
 
-    python tests/kernel_cases.py             # interpreted; `test_kernels_triton.py` runs it as a process
-    python tests/kernel_cases.py cuda
+    python tests/kernel_cases.py                # interpreted; `test_kernels_triton.py` runs it as a process
+    python tests/kernel_cases.py cuda [CASE …]  # compiled; all cases unless some are named
 
 `TRITON_INTERPRET=1` is read when a kernel is first decorated: it cannot be switched on inside a running test session.
 Prints one JSON line per case: [name, "" or what went wrong].
@@ -12,7 +12,7 @@ import json
 import os
 import sys
 
-DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+DEVICE, *CHOSEN = sys.argv[1:] or ["cpu"]
 if DEVICE == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
 
@@ -206,9 +206,9 @@ def mean_and_std_may_have_gaps():
 
 def main() -> None:
     torch.set_num_threads(1)
-    for name, function in CASES.items():
+    for name in CHOSEN or CASES:
         try:
-            function()
+            CASES[name]()
             wrong = ""
         except Exception as error:  # reported to the test of this name, which fails with it
             wrong = f"{type(error).__name__}: {error}"
