@@ -23,6 +23,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
+    check_where()
     look_when_jobs_end(workflow.scheduler)
     warn()
 

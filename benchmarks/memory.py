@@ -4,7 +4,8 @@
     python benchmarks/memory.py --batch 64 256         # about 10 GiB
 
 What is printed is the peak above what the process held before the attack: model, images and libraries are not in it.
-On a CPU that is the resident set, on CUDA the allocator's peak. Rows are appended to benchmarks/results/memory.csv.
+On a CPU that is the resident set, on CUDA the allocator's peak. The model comes as it is loaded, with parameters that
+require gradients: ours freezes them while it attacks. Rows are appended to benchmarks/results/memory.csv.
 """
 
 import argparse
@@ -27,12 +28,13 @@ def peaks(name: str, batch: int, steps: int, device: str) -> Iterator[tuple[str,
     """Megabytes that each side adds to the model and the images; every image is attacked to the last step."""
     import torchattacks
 
-    model = towers.victim(name, device)
+    model = towers.victim(name, device).requires_grad_(True)
     x = towers.images(name, batch, device).float() / 255
     y = towers.predictions(model, x, min(batch, 8))
     settings = {"eps": 4 / 255, "steps": steps, "batch_size": batch, "verdict": "last"}
     theirs = torchattacks.PGD(model, eps=4 / 255, alpha=1 / 255, steps=steps)
-    attack(model, x[:2], y[:2], "pgd", **settings), theirs(x[:2], y[:2])  # the libraries' own buffers
+    towers.check_attacked(attack(model, x[:2], y[:2], "pgd", **settings), steps)
+    theirs(x[:2], y[:2])  # both have made the libraries' own buffers now
     yield "ours", peak(partial(attack, model, x, y, "pgd", **settings), device)
     yield "torchattacks", peak(partial(theirs, x, y), device)
 

@@ -7,8 +7,8 @@
     python benchmarks/on_gpu.py --device cpu --tiny --out DIR    # does it run? two minutes, nothing is measured
 
 Parts run in order of value, each in a process of its own that is killed when its time is over: what fails or hangs
-costs its own time alone. DIR/rows.jsonl has each measurement as soon as it is made (benchmarks/gpu/rows.py), DIR/log.txt
-what the parts said. The table printed last has the goal and the prediction of each question
+costs its own time alone. DIR/rows.jsonl has each measurement as soon as it is made (benchmarks/gpu/rows.py),
+DIR/log.txt what the parts said. The table printed last has the goal and the prediction of each question
 (benchmarks/gpu/questions.py). docs/gpus.md says how to try a card, and what to do with the rows. This process imports
 no torch.
 

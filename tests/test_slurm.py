@@ -167,6 +167,13 @@ def test_by_profile_alone_and_in_arrays(cluster, finished, tmp_path):
     cells = sorted(project.folder.glob("results/eval/mini/rn.clip/drawn-colour/*/*.parquet"))
     for path in cells:
         path.unlink()
+    named = project.config
+    project.configure({**named, "device": "auto"})
+    refused = start(project, cluster, "--profile", "profiles/slurm")
+    assert refused.wait(120) != 0
+    assert "device: auto is decided on the machine that starts Snakemake" in project.path("run.log").read_text()
+    assert not cluster.ended(), "no job was submitted"
+    project.configure(named)
     running = start(project, cluster, "--profile", "profiles/slurm", "--slurm-array-jobs", "evaluate")
     text = end(project, running, 600)
     assert len(cells) >= 2

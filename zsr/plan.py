@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from zsr import config as configs
-from zsr import lineage, shown
+from zsr import device, lineage, shown
 from zsr import protocol as protocols
 from zsr.epsilon import eps_text
 from zsr.graph import Asked, Job
@@ -22,8 +22,8 @@ class Plan(Ingredients):
     """All jobs of a config, each made once, by rule and wildcards."""
 
     def __init__(self, raw: dict) -> None:
-        super().__init__(configs.complete(raw))
-        self.raw = raw
+        self.raw = device.settled(raw)
+        super().__init__(configs.complete(self.raw))
         self.results = Path(self.config["results"])
         self.asked: dict[str, Asked] = {}  # record of a cell -> what asked for it
         self.left_out: dict[str, list[str]] = {}  # model that is not zero-shot -> sets that it cannot classify
@@ -137,7 +137,8 @@ class Plan(Ingredients):
         return self.add("report", {}, spec, needs, "report", ["zsr/report/page.py"])
 
     def _asked(self) -> dict:
-        """The config as it was written, as far as tables depend on it: a job makes the same plan from it again."""
+        """The config as it was written, as far as tables depend on it: a job makes the same plan from it again, also
+        on a machine where `device: auto` would be another device."""
         return {key: value for key, value in self.raw.items() if key not in PLACES}
 
     def _about(self) -> str:

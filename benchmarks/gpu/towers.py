@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zsr import evaluate, registry
-from zsr.attacks import Normalized, attack
+from zsr.attacks import Normalized, Verdicts, attack
 from zsr.models.backbone import build
 from zsr.models.light import part
+from zsr_kernels import reference
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 ARCHS = {  # open_clip's ViT-B-32-quickgelu and ViT-L-14-quickgelu, which are OpenAI's; one for a CPU to try
@@ -54,7 +55,7 @@ def images(name: str, count: int, device: str) -> Tensor:
 @torch.no_grad()
 def predictions(model: nn.Module, x: Tensor, batch: int) -> Tensor:
     """Labels that the model gives to clean images: with random weights, the only ones that it gets right."""
-    return torch.cat([model(part.float() / 255).argmax(1) for part in x.split(batch)])
+    return torch.cat([model(reference.pixels(part)).argmax(1) for part in x.split(batch)])
 
 
 def radius(model: Normalized, x: Tensor, y: Tensor, precision: str = "fp32", share: float = 0.4) -> float:
@@ -72,6 +73,13 @@ class Flops(NamedTuple):
 
     forward: float
     backward: float
+
+
+def check_attacked(verdicts: Verdicts, steps: int) -> None:
+    """A measurement of an attack that attacked nothing measures nothing."""
+    wanted, done = steps * len(verdicts.robust), verdicts.passes.backward
+    if done < 0.95 * wanted:
+        raise RuntimeError(f"{done} gradients where {wanted} were to be timed: the images are not attacked")
 
 
 def flops(model: Normalized, x: Tensor) -> Flops:

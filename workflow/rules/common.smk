@@ -14,6 +14,7 @@ from zsr import layout
 from zsr.data.changed import refuse_changed
 from zsr.data.needs import check_variables, shortages
 from zsr.data.sources import tell_jobs
+from zsr.device import AUTO, VARIABLE, idle_card, refuse_elsewhere
 from zsr.errors import ZsrError
 from zsr.job import prefer_this_python
 from zsr.memory import refuse_forgotten
@@ -52,6 +53,8 @@ PLAN = planned()
 RESULTS = PLAN.config["results"]
 tell_jobs(PLAN.config)
 DEVICE = PLAN.config["device"]
+if config.get("device") == AUTO:
+    os.environ[VARIABLE] = DEVICE  # for the plans that jobs make
 THREADS = PLAN.config["threads"]
 
 # Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
@@ -61,9 +64,17 @@ shell.prefix(
 
 
 def warn():
-    """Say up front what the disk will not hold."""
-    for line in shortages(PLAN):
+    """Say up front what the disk will not hold, and that a GPU is not used."""
+    for line in filter(None, [*shortages(PLAN), idle_card(DEVICE)]):
         print("zsr:", line, file=sys.stderr)
+
+
+def check_where():
+    """Refuse a device that was decided here for jobs that run on other machines."""
+    try:
+        refuse_elsewhere(config, workflow.local_exec)
+    except ZsrError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def out(rule, name):

@@ -16,7 +16,7 @@ import zsr_kernels
 from gpu import towers
 from gpu.bench import Bench, middle
 from gpu.rates import matmul_rate
-from gpu.towers import flops
+from gpu.towers import check_attacked, flops
 from zsr.attacks import attack
 
 STEPS = 20
@@ -58,6 +58,7 @@ def engine(bench: Bench, label: str, name: str, count: int, batch: int, precisio
         pgd = partial(attack, model, x, y, "pgd", index=torch.arange(count), **settings)
         pgd(steps=1)  # compiles the kernels
         took, verdicts = bench.once(partial(pgd, steps=STEPS))
+        check_attacked(verdicts, STEPS)
         robust[precision] = verdicts.robust
         lengths = {steps: partial(pgd, steps=steps) for steps in (STEPS, 2 * STEPS)}
         times = bench.turns(lengths, PRECISIONS[precision]) if PRECISIONS[precision] else {STEPS: [1000 * took]}
