@@ -23,7 +23,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    check_where()
+    check_cluster()
     look_when_jobs_end(workflow.scheduler)
     warn()
 

@@ -1,40 +1,49 @@
-"""What `device: auto` means: CUDA where this machine has a card, the CPU elsewhere. Imports no torch.
+"""`device: auto`: CUDA if this machine has a GPU, else the CPU. Imports no torch.
 
-It is decided once, when the config is read, and no spec says `auto`: a number names the device that made it, so that a
-laptop and a server that share a config and a results folder never take each other's numbers for their own. Snakemake
-plans again in each of its jobs; ZSR_DEVICE hands the decision of the first plan down to them.
+It is resolved once, when the config is read, and every spec holds the resolved device: a CPU's result and a GPU's are
+never confused. Both lie at the same paths, so a change of device would replace all results; where only the machine has
+changed and not the config, that is refused instead.
 """
 
+import ast
 import ctypes
+import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsr.errors import ZsrError, unknown
+from zsr.store import read_record
+
+if TYPE_CHECKING:
+    from zsr.plan import Plan
 
 AUTO, DEVICES = "auto", ("cpu", "cuda")
-VARIABLE = "ZSR_DEVICE"
+ZSR_DEVICE = "ZSR_DEVICE"  # a user's word on what `auto` is
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
-def settled(raw: dict) -> dict:
+def resolve_auto(raw: dict) -> dict:
     """The config with a device in place of `auto`."""
-    return {**raw, "device": automatic()} if raw.get("device") == AUTO else raw
+    return {**raw, "device": detected_device()} if raw.get("device") == AUTO else raw
 
 
-def automatic() -> str:
-    """What ZSR_DEVICE says, or else whether there is a card."""
-    told = os.environ.get(VARIABLE)
+def detected_device() -> str:
+    """What ZSR_DEVICE says; otherwise `cuda` if there is a GPU."""
+    told = os.environ.get(ZSR_DEVICE)
     if told and told not in DEVICES:
-        raise unknown("device", told, DEVICES, VARIABLE)
-    return told or ("cuda" if cards() else "cpu")
+        raise unknown("device", told, DEVICES, ZSR_DEVICE)
+    return told or ("cuda" if count_gpus() else "cpu")
 
 
 @cache
-def cards() -> int:
-    """How many cards the driver shows this process, as CUDA_VISIBLE_DEVICES has it; 0 where torch knows no CUDA."""
-    if os.environ.get("ZSR_GPUS", "all") == "" or not _torch_has_cuda():
+def count_gpus() -> int:
+    """Number of visible GPUs (CUDA_VISIBLE_DEVICES); 0 if torch is a CPU build. A broken driver is an error."""
+    if os.environ.get("ZSR_GPUS", "all") == "":
         return 0
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -43,29 +52,64 @@ def cards() -> int:
     count = ctypes.c_int()
     error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if error and error != NO_DEVICE:
-        print(f"zsr: NVIDIA's driver is here and answers with error {error}: no GPU is used", file=sys.stderr)
-    return 0 if error else count.value
+        raise ZsrError(f"device: auto: NVIDIA's driver fails with error {error}; repair it, or write device: cpu")
+    if error or not count.value:
+        return 0
+    if not torch_has_cuda():
+        print("zsr: this machine has a GPU, and torch is a CPU build: no GPU is used", file=sys.stderr)
+        return 0
+    return count.value
 
 
-def _torch_has_cuda() -> bool:
-    """Builds for the CPU alone say so in their version, 2.11.0+cpu."""
-    try:
-        return not version("torch").endswith("+cpu")
-    except PackageNotFoundError:
-        return True  # in another environment, which conda makes
+def torch_has_cuda() -> bool:
+    """Whether this Python's torch is a CUDA build, read from torch/version.py; True where it is not installed."""
+    found = importlib.util.find_spec("torch")
+    path = Path(found.origin).with_name("version.py") if found and found.origin else None
+    if path is None or not path.exists():
+        return True  # another environment runs the jobs
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "cuda":
+            return ast.unparse(node.value) != "None"
+    return True
 
 
-def refuse_elsewhere(raw: dict, here: bool) -> None:
-    """`auto` is about the machine that plans; jobs that run elsewhere need the device's name."""
-    if raw.get("device") == AUTO and not here:
+def refuse_other_device(raw: dict, plan: "Plan") -> None:
+    """Refuse to replace results because `auto` is another device than when they were made."""
+    if raw.get("device") != AUTO:
+        return
+    here = plan.config["device"]
+    there = next(devices_of_results(plan), here)  # the first is enough: no plan has two devices
+    if there != here:
         raise ZsrError(
-            "device: auto is decided on the machine that starts Snakemake, and the jobs run on others; write device: "
+            f"{plan.results}: these results were made with device: {there}, and device: auto is {here} here; set "
+            f"{ZSR_DEVICE}={there} to go on with them, or write device: {here} to replace them, or another `results`"
+        )
+
+
+def devices_of_results(plan: "Plan") -> Iterator[str]:
+    """The device of each result that is there, from its record; damaged records are for `zsr verify`."""
+    for job in plan.jobs.values():
+        path = plan.results / job.record
+        if "device" in job.spec and path.is_file():
+            with suppress(ZsrError):
+                yield read_record(path)["spec"]["device"]
+
+
+def refuse_auto_on_cluster(raw: dict, local: bool) -> None:
+    """`auto` is about the machine that plans; jobs that run on others need the device's name."""
+    if raw.get("device") == AUTO and not local:
+        raise ZsrError(
+            "device: auto is resolved on the machine that starts Snakemake, and the jobs run on others; write device: "
             "cuda (or cpu) in the config"
         )
 
 
-def idle_card(device: str) -> str:
-    """One line for a person whose card is not used, or ''."""
-    if device != "cpu" or not cards():
+def unused_gpu_warning(device: str) -> str:
+    """One line for a person whose GPU is not used, or ''."""
+    if device != "cpu" or os.environ.get(ZSR_DEVICE):
         return ""
-    return "the config says device: cpu, and this machine has a GPU; docs/gpus.md says when device: auto is faster"
+    try:
+        gpus = count_gpus()
+    except ZsrError:
+        return ""  # the run needs no GPU, and so no driver
+    return "this machine has a GPU that this run does not use (device: cpu); docs/gpus.md says why" if gpus else ""

@@ -22,8 +22,9 @@ class Plan(Ingredients):
     """All jobs of a config, each made once, by rule and wildcards."""
 
     def __init__(self, raw: dict) -> None:
-        self.raw = device.settled(raw)
-        super().__init__(configs.complete(self.raw))
+        raw = device.resolve_auto(raw)
+        super().__init__(configs.complete(raw))
+        self.raw = {**raw, "device": self.config["device"]}
         self.results = Path(self.config["results"])
         self.asked: dict[str, Asked] = {}  # record of a cell -> what asked for it
         self.left_out: dict[str, list[str]] = {}  # model that is not zero-shot -> sets that it cannot classify
@@ -138,7 +139,7 @@ class Plan(Ingredients):
 
     def _asked(self) -> dict:
         """The config as it was written, as far as tables depend on it: a job makes the same plan from it again, also
-        on a machine where `device: auto` would be another device."""
+        on a machine where `device: auto` is another device."""
         return {key: value for key, value in self.raw.items() if key not in PLACES}
 
     def _about(self) -> str:

@@ -14,7 +14,11 @@ from zsr import layout
 from zsr.data.changed import refuse_changed
 from zsr.data.needs import check_variables, shortages
 from zsr.data.sources import tell_jobs
-from zsr.device import AUTO, VARIABLE, idle_card, refuse_elsewhere
+from zsr.device import (
+    refuse_auto_on_cluster,
+    refuse_other_device,
+    unused_gpu_warning,
+)
 from zsr.errors import ZsrError
 from zsr.job import prefer_this_python
 from zsr.memory import refuse_forgotten
@@ -40,6 +44,7 @@ def planned():
         plan = Plan(config)
         check_variables(plan)
         check_writable(plan.results)
+        refuse_other_device(config, plan)
         refuse_forgotten(plan, os.path.join(".snakemake", "metadata"))
         refuse_changed(plan)
         return plan
@@ -53,8 +58,6 @@ PLAN = planned()
 RESULTS = PLAN.config["results"]
 tell_jobs(PLAN.config)
 DEVICE = PLAN.config["device"]
-if config.get("device") == AUTO:
-    os.environ[VARIABLE] = DEVICE  # for the plans that jobs make
 THREADS = PLAN.config["threads"]
 
 # Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
@@ -65,14 +68,14 @@ shell.prefix(
 
 def warn():
     """Say up front what the disk will not hold, and that a GPU is not used."""
-    for line in filter(None, [*shortages(PLAN), idle_card(DEVICE)]):
+    for line in filter(None, [*shortages(PLAN), unused_gpu_warning(DEVICE)]):
         print("zsr:", line, file=sys.stderr)
 
 
-def check_where():
-    """Refuse a device that was decided here for jobs that run on other machines."""
+def check_cluster():
+    """Refuse a device that was resolved here for jobs that run on other machines."""
     try:
-        refuse_elsewhere(config, workflow.local_exec)
+        refuse_auto_on_cluster(config, workflow.local_exec)
     except ZsrError as error:
         raise WorkflowError(str(error)) from None
 

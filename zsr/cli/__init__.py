@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from zsr import config
+from zsr.device import refuse_other_device
 from zsr.errors import ZsrError
 from zsr.plan import Plan
 
@@ -43,7 +44,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def plan_of(given: argparse.Namespace) -> Plan:
     """The plan of the config that the command line names."""
-    return Plan(config.read(Path(given.configfile)))
+    raw = config.read(Path(given.configfile))
+    plan = Plan(raw)
+    refuse_other_device(raw, plan)
+    return plan
 
 
 def _module(name: str):
