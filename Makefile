@@ -11,9 +11,11 @@ run: venv
 	$(BIN)/snakemake --cores all
 	@echo "report: $(CURDIR)/results/report.html"
 
+# A run is never written over: its folder is named for the time it began.
+gpu: OUT := build/gpu-$(shell date +%Y%m%d-%H%M%S)
 gpu: venv
-	$(BIN)/python benchmarks/on_gpu.py --minutes 9 --out build/gpu
-	@echo "rows: $(CURDIR)/build/gpu/rows.jsonl"
+	$(BIN)/python benchmarks/on_gpu.py --minutes 9 --out $(OUT)
+	@echo "rows: $(CURDIR)/$(OUT)/rows.jsonl"
 
 test: venv
 	$(BIN)/python -m pytest -n auto --dist loadfile

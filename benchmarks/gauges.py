@@ -1,4 +1,4 @@
-"""Seconds and memory of a step, on a CPU or a GPU, and the machine's name."""
+"""Seconds and memory of a step, and the machine's name."""
 
 import ctypes
 import platform
@@ -9,30 +9,19 @@ from pathlib import Path
 import torch
 
 
-def fastest(sides: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
-    """Seconds of each side's best round: they take turns, so that what slows the machine slows all of them."""
+def fastest(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Processor seconds of each side's best round; sides alternate, so that a busy moment affects all of them."""
     best = dict.fromkeys(sides, float("inf"))
     for _ in range(rounds):
         for label, run in sides.items():
-            best[label] = min(best[label], seconds(run, device))
+            start = time.process_time()
+            run()
+            best[label] = min(best[label], time.process_time() - start)
     return best
 
 
-def seconds(step: Callable[[], object], device: str) -> float:
-    """Of one step."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        step()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start
-    start = time.process_time()
-    step()
-    return time.process_time() - start
-
-
 def peak(step: Callable[[], object], device: str) -> float:
-    """Megabytes that two steps add to what is there."""
+    """Megabytes that two steps add to what is there: of the allocator on CUDA, of the process on Linux."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -48,18 +37,13 @@ def peak(step: Callable[[], object], device: str) -> float:
 
 
 def status(field: str) -> float:
-    """Megabytes that Linux says of this process: VmRSS, in memory; VmHWM, the peak of it."""
+    """Megabytes from /proc/self/status: VmRSS is what is in memory, VmHWM its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def machine(device: str) -> str:
-    """Processor or GPU by name."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"{processor()}, one thread"
-
-
 def processor() -> str:
-    """The CPU by name, where Linux says it."""
+    """The CPU's name, from /proc/cpuinfo."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,13 +1,14 @@
 """Make the tables of docs/gpu-log.md from the committed rows.
 
     python benchmarks/gpu_log.py                       # write the table again
-    python benchmarks/gpu_log.py build/gpu/rows.jsonl  # first file the rows of a run under its card and date
+    python benchmarks/gpu_log.py DIR/rows.jsonl        # first store the rows of a run, named for its GPU and date
 
 Rows are kept in benchmarks/results/gpu/, one file for each run; questions, goals and predictions are those of
 benchmarks/gpu/questions.py.
 """
 
 import argparse
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path, nargs="*", help="rows.jsonl of a run on a GPU")
     for path in parser.parse_args().rows:
-        print(file_away(path, ROWS))
+        print(store_run(path, ROWS))
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), committed()), encoding="utf-8")
 
 
@@ -34,8 +35,8 @@ def committed() -> list[dict]:
     return read(sorted(ROWS.glob("*.jsonl")))
 
 
-def file_away(path: Path, folder: Path) -> Path:
-    """Copy the rows of a run to where they are kept; those of a CPU or of a tiny run measure nothing."""
+def store_run(path: Path, folder: Path) -> Path:
+    """Copy the rows of a run into `folder`; rows of a CPU or of a tiny run are refused."""
     rows = read([path])
     if any(row["tiny"] for row in rows):
         sys.exit(f"{path}: rows of a tiny run measure nothing")
@@ -43,14 +44,19 @@ def file_away(path: Path, folder: Path) -> Path:
     if not cards:
         sys.exit(f"{path}: no row of a GPU")
     if len({card for card, _ in cards}) > 1:
-        sys.exit(f"{path}: rows of several cards; keep each run in a folder of its own")
+        sys.exit(f"{path}: rows of several GPUs; keep each run in a folder of its own")
     card, date = min(cards)
-    kept = folder / f"{re.sub(r'[^a-z0-9]+', '-', card.lower()).strip('-')}-{date}.jsonl"
-    if kept.exists():
-        sys.exit(f"{kept} is there already; `--resume` a run to add to it")
+    stem, content = f"{re.sub(r'[^a-z0-9]+', '-', card.lower()).strip('-')}-{date}", path.read_bytes()
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}.jsonl" for number in itertools.count(1))
+    kept = next(kept for name in names if free(kept := folder / name, content))
     folder.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(path.read_bytes())
+    kept.write_bytes(content)
     return kept
+
+
+def free(kept: Path, content: bytes) -> bool:
+    """Whether a name is not taken by another run; the same run may have gone on."""
+    return not kept.exists() or content.startswith(kept.read_bytes())
 
 
 def page(text: str, rows: list[dict]) -> str:
@@ -58,7 +64,7 @@ def page(text: str, rows: list[dict]) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        sys.exit(f"{PAGE}: the lines around the table are gone")
+        sys.exit(f"{PAGE}: the two marker lines of the table are missing")
     return f"{before}{begin}\n{table(rows)}\n{end}{after}"
 
 
@@ -86,7 +92,7 @@ def results(question: Question, rows: list[dict]) -> tuple[str, str]:
         mine = latest(sorted((row for row in rows if row["card"] == card), key=lambda row: row["date"]))
         if answer := question.answer(mine):
             answers.append(answer)
-            cards.append(f"{card}, {max(row['date'] for row in mine if question.covers(row))}")
+            cards.append(f"{card}, {max(row['date'] for row in mine if question.uses(row))}")
     return "<br>".join(answers) or "open", "<br>".join(cards)
 
 

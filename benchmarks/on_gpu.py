@@ -1,16 +1,16 @@
-"""Everything that only a GPU can answer, in one command that fits into the minutes for which a card is at hand.
+"""Run all measurements that need a GPU, in nine minutes.
 
-    make gpu                                                # on your own card; ends with a table
+    make gpu                                                # on your own GPU; ends with a table
     python benchmarks/on_gpu.py --minutes 9 --out DIR
     python benchmarks/on_gpu.py --only kernels pgd --out DIR
-    python benchmarks/on_gpu.py --resume OLD --out DIR      # what OLD has measured on the same card is left out
-    python benchmarks/on_gpu.py --device cpu --tiny --out DIR    # does it run? two minutes, nothing is measured
+    python benchmarks/on_gpu.py --resume OLD --out DIR      # skips what OLD has from the same GPU; DIR may be OLD
+    python benchmarks/on_gpu.py --device cpu --tiny --out DIR    # only checks that the command runs
 
-Parts run in order of value, each in a process of its own that is killed when its time is over: what fails or hangs
-costs its own time alone. DIR/rows.jsonl has each measurement as soon as it is made (benchmarks/gpu/rows.py),
-DIR/log.txt what the parts said. The table printed last has the goal and the prediction of each question
-(benchmarks/gpu/questions.py). docs/gpus.md says how to try a card, and what to do with the rows. This process imports
-no torch.
+The parts run in order of value, each in a process of its own that is killed at its time limit: a part that fails or
+hangs does not stop the others. DIR/rows.jsonl has each measurement as soon as it is made (benchmarks/gpu/rows.py),
+DIR/log.txt has the output of the parts. The table printed last has the goal and the prediction of each question
+(benchmarks/gpu/questions.py). The exit status is 1 if a part failed. docs/gpus.md says how to try a GPU, and what to do
+with the rows. This process imports no torch.
 
 The parts need open_clip and two packages for comparison. Where these are not installed, they are taken from the folder
 that benchmarks/gpu_wheels.sh fills.
@@ -28,30 +28,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpu import questions
-from gpu.rows import Rows, read
+from gpu.rows import Rows, of_one_machine, read
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-WHEELS = ROOT / ".gpu-wheels" / "site"
+WHEELS = ROOT / ".gpu-wheels"
 ROWS, LOG = "rows.jsonl", "log.txt"
+RESERVE = 15  # seconds kept for killing a part and printing the table
+NO_GPU = 3  # exit status of a part whose torch sees no GPU
 
 
 class Part(NamedTuple):
-    """`expected`: seconds on an H100, below which it is not started; `limit`: seconds after which it is killed."""
+    """`expected`: seconds on an H100; it is not started with less. `limit`: seconds after which it is killed."""
 
     expected: int
     limit: int
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("open_clip",)
 
 
 PARTS = {  # in order of value
-    "correct": Part(40, 80, ("open_clip",)),
-    "chain": Part(70, 100, ("open_clip",)),
-    "copy": Part(12, 20, ("open_clip",)),
-    "kernels": Part(45, 90, ("open_clip",)),
-    "pgd": Part(100, 180, ("open_clip",)),
+    "correct": Part(40, 80),
+    "chain": Part(70, 110),
+    "copy": Part(12, 20),
+    "kernels": Part(45, 90),
+    "pgd": Part(100, 180),
     "autoattack": Part(45, 90, ("open_clip", "pyautoattack")),
-    "train": Part(40, 70, ("open_clip",)),
+    "train": Part(40, 80),
     "memory": Part(15, 25, ("open_clip", "torchattacks")),
 }
 
@@ -59,61 +61,69 @@ PARTS = {  # in order of value
 def main() -> None:
     options = arguments()
     if options.part:
-        child(options)
-        return
+        run_in_this_process(options)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the table is printed
+    if options.device == "cuda" and not driver_version():
+        sys.exit("no NVIDIA driver found; `--device cpu --tiny` tries the command without a GPU")
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.device == "cuda" and not driver():
-        sys.exit("no NVIDIA driver answers here; `--device cpu --tiny` tries the script without a GPU")
-    until = time.monotonic() + 60 * options.minutes - 5
+    until = time.time() + 60 * options.minutes - RESERVE
+    failed = []
     try:
         for name in options.only:
-            one(name, options, until)
+            if not run_part(name, options, until):
+                failed.append(name)
     finally:
-        earlier = [options.resume / ROWS] if options.resume and options.resume != options.out else []
-        print(questions.table(read([*earlier, *([p] if (p := options.out / ROWS).exists() else [])])), flush=True)
+        print_table(options)
+    sys.exit(1 if failed else 0)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=9.0, help="the whole command ends by then (default: 9)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of rows.jsonl and log.txt")
+    parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl and log.txt")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=tuple(PARTS), metavar="PART",
                         help=", ".join(PARTS))  # fmt: skip
     parser.add_argument("--resume", type=Path, help="the folder of an earlier run")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--tiny", action="store_true", help="sizes that a CPU does in seconds")
-    parser.add_argument("--part", choices=tuple(PARTS), help=argparse.SUPPRESS)  # the rest: from parent to child
+    parser.add_argument("--part", choices=tuple(PARTS), help=argparse.SUPPRESS)  # from here on: parent to child
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.resume and not (options.resume / ROWS).is_file():
+        parser.error(f"--resume: {options.resume / ROWS} does not exist")
+    if not options.part and (options.out / ROWS).exists() and options.resume != options.out:
+        parser.error(f"{options.out} has rows already; take another folder, or --resume {options.out}")
     options.only = [name for name in PARTS if name in options.only]
     return options
 
 
-def one(name: str, options: argparse.Namespace, until: float) -> None:
-    """Run a part in a process of its own, or write down why it did not run or did not end well."""
-    part, left = PARTS[name], until - time.monotonic()
-    missing = [package for package in part.packages if not findable(package)]
+def run_part(name: str, options: argparse.Namespace, until: float) -> bool:
+    """Run a part in a process of its own, or write down why not; False if it failed."""
+    part, left = PARTS[name], until - time.time()
+    missing = [package for package in part.packages if not is_installed(package)]
     if missing:
-        note(options, name, f"needs {', '.join(missing)}: pip install, or benchmarks/gpu_wheels.sh")
-        return
+        write_error(options, name, f"needs {', '.join(missing)}: pip install, or run benchmarks/gpu_wheels.sh")
+        return False
     if not options.tiny and part.expected > left:
-        note(options, name, f"not started: it takes {part.expected} s, {max(left, 0):.0f} s are left")
-        return
-    limit = max(min(part.limit, left), 1)
+        write_error(options, name, f"not started: {part.expected} s needed, {max(left, 0):.0f} s left")
+        return True
+    limit = max(min(part.limit * (5 if options.tiny else 1), left), 1)
     print(f"{name}: at most {limit:.0f} s", flush=True)
     begun = time.monotonic()
-    status = watched(name, options, limit)
+    status = run_with_limit(name, options, limit)
     took = time.monotonic() - begun
-    if status is None:
-        note(options, name, f"killed after {took:.0f} s")
-    elif status:
-        note(options, name, f"ended with {status} after {took:.0f} s; {options.out / LOG} says why")
     print(f"{name}: {took:.1f} s", flush=True)
+    if status == NO_GPU:
+        sys.exit(f"torch sees no GPU; {options.out / LOG} has its version")
+    if status is None:
+        write_error(options, name, f"killed after {took:.0f} s")
+    elif status:
+        write_error(options, name, f"ended with status {status} after {took:.0f} s; see {options.out / LOG}")
+    return status == 0
 
 
-def watched(name: str, options: argparse.Namespace, limit: float) -> int | None:
-    """The exit status of a part's process; None if it had to be killed, with all that it had started."""
+def run_with_limit(name: str, options: argparse.Namespace, limit: float) -> int | None:
+    """The exit status of a part's process; None if it had to be killed, with all processes that it had started."""
     command = [sys.executable, str(HERE / "on_gpu.py"), "--part", name, "--until", str(time.time() + limit)]
     command += ["--out", str(options.out), "--device", options.device]
     command += ["--tiny"] if options.tiny else []
@@ -122,7 +132,7 @@ def watched(name: str, options: argparse.Namespace, limit: float) -> int | None:
         log.write(f"--- {name}\n")
         log.flush()
         process = subprocess.Popen(
-            command, env=environment(options.device), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            command, env=environment(options), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -134,52 +144,60 @@ def watched(name: str, options: argparse.Namespace, limit: float) -> int | None:
 
 
 def kill(process: subprocess.Popen) -> None:
-    """End a process and its children; one that hangs in the driver is left behind."""
+    """End a process and its children."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it has ended, and nothing of it is left
-    try:
         process.wait(10)
+    except ProcessLookupError:
+        return  # all have ended
     except subprocess.TimeoutExpired:
-        print(f"process {process.pid} does not die; going on without waiting for it", flush=True)
+        print(f"process {process.pid} could not be killed; continuing", flush=True)
 
 
-def environment(device: str) -> dict[str, str]:
-    """Of a part: it finds this checkout, and the wheels where a package is not installed."""
-    paths = [str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")]
-    if any(not importlib.util.find_spec(name) for part in PARTS.values() for name in part.packages):
-        paths.insert(2, str(WHEELS))
+def environment(options: argparse.Namespace) -> dict[str, str]:
+    """Of a part's process: it finds this checkout, and the wheels of packages that are not installed."""
+    packages = dict.fromkeys(package for part in PARTS.values() for package in part.packages)
+    wheels = [str(WHEELS / package) for package in packages if not importlib.util.find_spec(package)]
+    paths = [str(ROOT), str(HERE), *wheels, os.environ.get("PYTHONPATH", "")]
+    threads = {"OMP_NUM_THREADS": "1"} if options.tiny else {}  # tiny work waits for threads on a busy machine
     return {
         **os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONUNBUFFERED": "1",
-        "ZSR_DRIVER": driver() if device == "cuda" else "",
+        "ZSR_DRIVER": driver_version() if options.device == "cuda" else "", **threads,
     }  # fmt: skip
 
 
-def findable(package: str) -> bool:
-    """Whether a part will find a package."""
+def is_installed(package: str) -> bool:
+    """Whether a part finds a package, installed or among the wheels."""
     return importlib.util.find_spec(package) is not None or (WHEELS / package).is_dir()
 
 
 @cache
-def driver() -> str:
-    """The version of NVIDIA's driver, '' where none answers."""
+def driver_version() -> str:
+    """Of NVIDIA's driver; '' if there is none or it does not work."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.split("\n")[0].strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
+    return done.stdout.split("\n")[0].strip() if done.returncode == 0 else ""
 
 
-def note(options: argparse.Namespace, name: str, why: str) -> None:
-    """A row that says why a part has no, or not all, measurements."""
-    about = {"card": "", "driver": "", "torch": "", "triton": "", "tiny": options.tiny}
-    Rows(options.out / ROWS, about).add(name, "", "", None, "", error=why)
+def write_error(options: argparse.Namespace, name: str, why: str) -> None:
+    """A row that says why a part has no measurements, or not all."""
+    machine = {"card": "", "driver": "", "torch": "", "triton": "", "tiny": options.tiny}
+    Rows(options.out / ROWS, machine).write(name, "", "", None, "", error=why)
     print(f"{name}: {why}", flush=True)
 
 
-def child(options: argparse.Namespace) -> None:
-    """One part, in its own process."""
+def print_table(options: argparse.Namespace) -> None:
+    """The answers, from the rows of this run and of the run that it resumed on the same machine."""
+    folders = dict.fromkeys(folder for folder in (options.resume, options.out) if folder)
+    rows = read(folder / ROWS for folder in folders if (folder / ROWS).exists())
+    print(questions.table(of_one_machine(rows)), flush=True)
+
+
+def run_in_this_process(options: argparse.Namespace) -> None:
+    """One part; ends the process."""
     from gpu.bench import start
 
     bench = start(options)

@@ -11,9 +11,8 @@ gradients to the input, the student's forwards and backwards, the original's for
     python benchmarks/on_gpu.py --only train                    # ViT-B/32 at 224 x 224 on a GPU, under autocast
     python benchmarks/train_step.py --table                     # what was measured, for docs/performance.md
 
-Weights are fresh: time does not depend on them. Sides take turns, the best of `--rounds` counts: processor time of one
-thread on the CPU, which a busy machine disturbs least, and time on the wall on CUDA. Peak memory is what a step adds to
-the models: resident pages of a forked process, or the allocator's peak.
+Weights are fresh: time does not depend on them. The variants alternate, and the fastest of `--rounds` is reported:
+processor time of one thread, which a busy machine disturbs least. Peak memory is what a step adds to the models.
 """
 
 import argparse
@@ -25,8 +24,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import yaml
-from gauges import fastest, machine, peak
+from gauges import fastest, peak, processor
+from gpu import towers
 from lines import append
 from torch import Tensor
 
@@ -44,6 +43,7 @@ COLUMNS = ("machine", "device", "arch", "batch", "method", "classes", "side", "m
 ARCHS = {"small": "drawn-vit", "b32": "b32"}
 B32 = {
     "embed_dim": 512, "logit_scale": 100.0, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28), "tokenizer": "words",
+    "quick_gelu": True,
     "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
     "text_cfg": {"context_length": 77, "vocab_size": len(vocabulary()), "width": 512, "heads": 8, "layers": 12},
 }  # fmt: skip
@@ -61,13 +61,11 @@ def prompts(count: int) -> list[str]:
 
 def definition(arch: str) -> dict:
     """What `build` takes."""
-    if arch == "b32":
-        return B32
-    return yaml.safe_load((registry.PACKAGE / "models" / "archs" / f"{ARCHS[arch]}.yaml").read_text())
+    return B32 if arch == "b32" else towers.definition(ARCHS[arch])
 
 
-class Side:
-    """A student with its optimiser, and the step of each formulation. `amp`: under float16 autocast, as the scripts."""
+class StepVariants:
+    """A student with its optimiser, and its step in each formulation. `amp`: under float16 autocast, as the scripts."""
 
     def __init__(self, backbone: Backbone, name: str, classes: int, batch: int, device: str, amp: str = "off") -> None:
         backbone.clip.to(device).eval().requires_grad_(False)
@@ -174,15 +172,15 @@ def wasteful(method: Method, texts: Callable[[], Tensor]) -> Method:
     return Wasteful(**{field.name: getattr(method, field.name) for field in dataclasses.fields(method)})
 
 
-def measure(arch: str, name: str, classes: int, batch: int, device: str, rounds: int) -> list[dict]:
-    """One row for each side."""
-    side = Side(build(definition(arch)), name, classes, batch, device)
-    assert side.task.frozen is not side.visual  # made before memory is looked at
-    steps = {"ours": side.ours, "papers": side.papers, "floor": side.floor}
-    grown = {label: peak(step, device) for label, step in steps.items()}
-    fastest(steps, 1, device)  # warms up
-    best = fastest(steps, rounds, device)
-    common = {"machine": machine(device), "device": device, "arch": arch, "batch": batch, "method": name,
+def measure(arch: str, name: str, classes: int, batch: int, rounds: int) -> list[dict]:
+    """One row for each variant."""
+    variants = StepVariants(build(definition(arch)), name, classes, batch, "cpu")
+    assert variants.task.frozen is not variants.visual  # made before memory is measured
+    steps = {"ours": variants.ours, "papers": variants.papers, "floor": variants.floor}
+    grown = {label: peak(step, "cpu") for label, step in steps.items()}
+    fastest(steps, 1)  # warms up
+    best = fastest(steps, rounds)
+    common = {"machine": f"{processor()}, one thread", "device": "cpu", "arch": arch, "batch": batch, "method": name,
               "classes": classes, "torch": torch.__version__}  # fmt: skip
     return [
         common | {"side": label, "ms": round(1000 * took, 2), "over_ours": round(took / best["ours"], 3),
@@ -226,7 +224,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     for batch, name, classes in itertools.product(options.batch, options.methods, options.classes):
-        rows = measure(options.arch, name, classes, batch, "cpu", options.rounds)
+        rows = measure(options.arch, name, classes, batch, options.rounds)
         append(RESULTS, COLUMNS, rows)
         for row in rows:
             print(*(f"{key}={row[key]}" for key in COLUMNS[3:-1]), flush=True)

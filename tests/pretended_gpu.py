@@ -3,7 +3,7 @@
     python tests/pretended_gpu.py OUT PART …
 
 Streams, graphs, events and the allocator do nothing; the rest is real: float16 weights and autocast, TF32 flags, every
-side of every case. It finds what would end a part on the card for a silly reason; the rows mean nothing.
+side of every case. It finds mistakes before a GPU is used; the rows mean nothing.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Graph:
 
 
 @contextlib.contextmanager
-def short_of_memory(size: float) -> Iterator[None]:
+def limited_memory(size: float) -> Iterator[None]:
     """Forwards of more than a few images fail as the allocator does."""
     checked = Victim._checked
 
@@ -65,16 +65,17 @@ def pretend() -> None:
     torch.cuda.stream = torch.cuda.graph = lambda _: contextlib.nullcontext()
     torch.cuda.CUDAGraph = Graph
     triton.testing.do_bench = lambda run, **options: (run(), [1.0, 2.0, 3.0])[1]
-    torch.compile = lambda net, **_: net
-    chain.at_most = short_of_memory
+    torch.compile = lambda net, **options: net
+    chain.limited_memory = limited_memory
 
 
 def main(out: Path, *parts: str) -> None:
     pretend()
-    about = {"card": "pretended", "driver": "1", "torch": torch.__version__, "triton": "", "tiny": True}
+    torch.set_num_threads(1)
+    machine = {"card": "pretended", "driver": "1", "torch": torch.__version__, "triton": "", "tiny": True}
     failed = []
     for part in parts:
-        bench = Pretended(part, "cpu", True, Rows(out / "rows.jsonl", about), time.time() + 600)
+        bench = Pretended(part, "cpu", True, Rows(out / "rows.jsonl", machine), time.time() + 600)
         importlib.import_module(f"gpu.parts.{part}").run(bench)
         failed += bench.failed
     sys.exit("\n".join(failed) or 0)

@@ -171,7 +171,7 @@ def test_by_profile_alone_and_in_arrays(cluster, finished, tmp_path):
     project.configure({**named, "device": "auto"})
     refused = start(project, cluster, "--profile", "profiles/slurm")
     assert refused.wait(120) != 0
-    assert "device: auto is decided on the machine that starts Snakemake" in project.path("run.log").read_text()
+    assert "device: auto is resolved on the machine that starts Snakemake" in project.path("run.log").read_text()
     assert not cluster.ended(), "no job was submitted"
     project.configure(named)
     running = start(project, cluster, "--profile", "profiles/slurm", "--slurm-array-jobs", "evaluate")

@@ -1,1 +1,1 @@
-"""What only a GPU can answer: `benchmarks/on_gpu.py` runs the parts, `questions.py` says what each row is asked for."""
+"""The parts of `benchmarks/on_gpu.py`, what they share, and the questions that their rows answer."""

@@ -1,27 +1,28 @@
-"""What a part works with: its device and sizes, a clock, the rows, and cases whose errors cost only themselves."""
+"""What a part works with: the device, a clock, the rows; an error in one case does not stop the others."""
 
 import argparse
 import os
-import statistics
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from statistics import median
 from typing import TypeVar
 
 import torch
 from gauges import processor
 
-from gpu.rows import Rows, read
+from gpu.rows import WHOLE_CASE, Rows, read
 
 T, K = TypeVar("T"), TypeVar("K")
+NO_GPU = 3  # exit status of a part whose torch sees no GPU
 
 
 @dataclass
 class Bench:
-    """One part on one device. `tiny`: the same cases at sizes that a CPU does in seconds, to see that they run."""
+    """One part on one device. `tiny`: the same cases at sizes that a CPU does in seconds, to check that they run."""
 
     part: str
     device: str
@@ -34,94 +35,97 @@ class Bench:
     def cuda(self) -> bool:
         return self.device == "cuda"
 
-    def size(self, full, tiny):
-        """What a case works on: its name says the full size, also in a tiny run."""
+    @property
+    def seconds_left(self) -> float:
+        """Until the process is killed."""
+        return self.until - time.time()
+
+    def size(self, full: T, tiny: T) -> T:
+        """The size that a case works with; its name says the full size, also in a tiny run."""
         return tiny if self.tiny else full
 
-    @property
-    def left(self) -> float:
-        """Seconds until the process is killed."""
-        return self.until - time.time()
+    def case(self, name: str, work: Callable[[], object], seconds: float = 0.0) -> None:
+        """Call `work`, which writes the rows of the case.
+
+        It is skipped if the run that is resumed has finished it, or if it takes longer (`seconds`) than is left. An
+        error becomes a row, and the part goes on.
+        """
+        if (self.part, name) in self.rows.finished:
+            return
+        if not self.tiny and seconds > self.seconds_left:
+            self.row(name, "", None, "", error=f"not started: {seconds:.0f} s needed, {self.seconds_left:.0f} s left")
+            return
+        begun = time.monotonic()
+        try:
+            work()
+        except Exception as error:  # becomes a row and the process's exit status
+            traceback.print_exc()
+            self.failed.append(name)
+            self.row(name, "", None, "", error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        else:
+            self.row(name, "", time.monotonic() - begun, WHOLE_CASE)
 
     def row(
         self, case: str, side: str, value: float | None, unit: str, times: Sequence[float] = (), **more: str
     ) -> dict:
-        """Write one row, and show it in the log."""
-        row = self.rows.add(self.part, case, side, value, unit, times, **more)
+        """Write one row, and print it into the log."""
+        row = self.rows.write(self.part, case, side, value, unit, times, **more)
         print(f"{case} | {side} | {row['value']} {unit}", *more.values(), flush=True)
         return row
 
-    @contextmanager
-    def case(self, name: str, *sides: str, seconds: float = 0.0) -> Iterator[bool]:
-        """Run one case: `with bench.case("copy", "torch") as wanted: if wanted: …`.
-
-        Not wanted is a case that the run to be resumed has measured, or one that would take longer (`seconds`) than
-        what is left. An error becomes a row, and the part goes on with its next case.
-        """
-        wanted = not self.rows.has(self.part, name, sides)
-        if wanted and not self.tiny and seconds > self.left:
-            wanted = False
-            self.row(name, "", None, "", error=f"not started: it takes {seconds:.0f} s, {self.left:.0f} s are left")
-        begun = time.monotonic()
-        try:
-            yield wanted
-        except Exception as error:  # reported by a row and by the process's exit status
-            traceback.print_exc()
-            self.failed.append(name)
-            self.row(name, "", None, "", error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-        if wanted:
-            print(f"[{name}: {time.monotonic() - begun:.1f} s]", flush=True)
-
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has finished all work."""
         if self.cuda:
             torch.cuda.synchronize()
 
-    def once(self, run: Callable[[], T]) -> tuple[float, T]:
-        """Seconds on the wall of one run that keeps the device busy for long, and what it returned."""
+    def time_once(self, run: Callable[[], T]) -> tuple[float, T]:
+        """Seconds of one run that keeps the device busy for long, and its result."""
         self.synchronize()
         begun = time.perf_counter()
         result = run()
         self.synchronize()
         return time.perf_counter() - begun, result
 
-    def turns(self, sides: dict[K, Callable[[], object]], rounds: int) -> dict[K, list[float]]:
-        """Milliseconds of each side, warm by now; in turns, so that what slows the machine slows all of them."""
+    def time_in_turns(self, sides: dict[K, Callable[[], object]], rounds: int) -> dict[K, list[float]]:
+        """Milliseconds of each side, after a warm-up by the caller; sides alternate, so a busy moment affects all."""
         times: dict[K, list[float]] = {label: [] for label in sides}
         for _ in range(self.size(rounds, 1)):
             for label, run in sides.items():
-                times[label].append(1000 * self.once(run)[0])
+                times[label].append(1000 * self.time_once(run)[0])
         return times
 
-    def kernel(self, run: Callable[[], object], milliseconds: int = 60) -> list[float]:
+    def time_kernel(self, run: Callable[[], object], milliseconds: int = 60) -> list[float]:
         """Milliseconds of a short piece of device work, measured by events, with a cold L2 cache."""
         if not self.cuda:
             run()
-            return self.turns({"": run}, 5)[""]
+            return self.time_in_turns({"": run}, 5)[""]
         from triton.testing import do_bench
 
         return do_bench(run, warmup=10, rep=milliseconds, return_mode="all")
 
 
-def middle(times: list[float]) -> float:
-    """The median."""
-    return statistics.median(times)
+def per_second(amount: float, times: Sequence[float]) -> float:
+    """A rate from milliseconds: their median."""
+    return amount / median(times) * 1000
 
 
 def start(options: argparse.Namespace) -> Bench:
-    """The bench of a part's process, from what its parent handed down."""
+    """The bench of a part's process, from the options that the parent passed."""
     cuda = options.device == "cuda"
-    about = {
+    if cuda and not torch.cuda.is_available():
+        print(f"torch {torch.__version__} sees no GPU", file=sys.stderr)
+        sys.exit(NO_GPU)
+    machine = {
         "card": torch.cuda.get_device_name() if cuda else processor(), "driver": os.environ.get("ZSR_DRIVER", ""),
         "torch": torch.__version__, "triton": triton_version(), "tiny": options.tiny,
     }  # fmt: skip
     earlier = read([options.resume / "rows.jsonl"]) if options.resume else []
-    rows = Rows(options.out / "rows.jsonl", about, earlier)
+    rows = Rows(options.out / "rows.jsonl", machine, earlier)
     return Bench(options.part, options.device, options.tiny, rows, options.until)
 
 
 def triton_version() -> str:
-    """Of the installed Triton, '' where there is none; it is imported by the parts that need it."""
+    """Of the installed Triton, '' if there is none. Only the parts that need Triton import it."""
     try:
         return version("triton")
     except PackageNotFoundError:

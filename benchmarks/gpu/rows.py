@@ -1,8 +1,9 @@
-"""Measurements as JSON lines: each row is on disk before the next measurement begins, whatever ends the process.
+"""Measurements as JSON lines; each row is on disk before the next measurement begins.
 
 `value` in `unit` is the figure to read. `n`, `median` and `spread` describe the timings behind it, in milliseconds:
 how many, their median, and half the distance from the 20th to the 80th percentile; empty if nothing was timed.
-A row with `error` says why a measurement is missing. Nothing here imports torch: the parent process reads rows too.
+A row with `error` says why a measurement is missing. A row without a `side` ends a case and says how long it took:
+a resumed run skips the cases that have one. Nothing here imports torch, since the parent process reads rows too.
 """
 
 import datetime
@@ -13,16 +14,17 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-ABOUT = ("card", "driver", "torch", "triton", "tiny")  # of the machine, the same for all rows of a process
+MACHINE = ("card", "driver", "torch", "triton", "tiny")  # the same for all rows of a process
+WHOLE_CASE = "s in all"
 
 
 def key(row: dict) -> tuple[str, str, str, str]:
-    """What a row measures; a later row of the same key replaces an earlier one."""
+    """What a row measures; a later row with the same key replaces an earlier one."""
     return row["part"], row["case"], row["side"], row["unit"]
 
 
 def read(paths: Iterable[Path]) -> list[dict]:
-    """All rows of some files, in order. A last line that was cut off in the middle is left out."""
+    """All rows of some files, in order. A last line without its end is left out."""
     rows = []
     for path in paths:
         text = path.read_text(encoding="utf-8")
@@ -44,42 +46,15 @@ def latest(rows: Iterable[dict]) -> list[dict]:
     return [*found.values(), *errors.values()]
 
 
-class Rows:
-    """Appends to one file; `earlier` are rows of a run that this one resumes."""
-
-    def __init__(self, path: Path, about: dict, earlier: Iterable[dict] = ()) -> None:
-        self.path, self.about = path, about
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():  # a last line that was cut off in the middle must not swallow the next
-            whole = path.read_bytes()
-            os.truncate(path, whole.rfind(b"\n") + 1)
-        self.measured = {key(row)[:3] for row in earlier if "error" not in row and same_machine(row, about)}
-
-    def has(self, part: str, case: str, sides: Sequence[str]) -> bool:
-        """Whether all sides of a case were measured by the run that this one resumes."""
-        return all((part, case, side) in self.measured for side in sides)
-
-    def add(
-        self, part: str, case: str, side: str, value: float | None, unit: str, times: Sequence[float] = (), **more: str
-    ) -> dict:
-        """Write one row; `times` in milliseconds; `more` is `note` or `error`."""
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{part}, {case}, {side}: the {unit} is {value}")
-        row = {"part": part, "case": case, "side": side, "value": _short(value), "unit": unit}
-        row |= {"n": len(times) or None, "median": None, "spread": None}
-        if times:
-            row |= {"median": _short(statistics.median(times)), "spread": _short(spread(times))}
-        row |= more | self.about | {"date": datetime.date.today().isoformat()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return row
+def of_one_machine(rows: Sequence[dict]) -> list[dict]:
+    """The rows of the machine that measured last, and the errors that name no machine."""
+    last = next((row for row in reversed(rows) if row["card"]), None)
+    return [row for row in rows if last is None or not row["card"] or same_machine(row, last)]
 
 
 def same_machine(row: dict, about: dict) -> bool:
-    """Whether a row is from this card and this software: only then a resumed run may keep it."""
-    return all(row.get(name) == about.get(name) for name in ABOUT)
+    """Whether a row is from this GPU and this software."""
+    return all(row.get(name) == about.get(name) for name in MACHINE)
 
 
 def spread(times: Sequence[float]) -> float:
@@ -90,6 +65,35 @@ def spread(times: Sequence[float]) -> float:
     return (fifths[3] - fifths[0]) / 2
 
 
-def _short(value: float | None) -> float | None:
-    """Five digits: more would be noise, and fewer would make 0.5 % of a rate invisible."""
+class Rows:
+    """Appends rows to one file; `earlier` are the rows of a run that this one resumes."""
+
+    def __init__(self, path: Path, machine: dict, earlier: Iterable[dict] = ()) -> None:
+        self.path, self.machine = path, machine
+        ended = (row for row in earlier if row["unit"] == WHOLE_CASE and same_machine(row, machine))
+        self.finished = {(row["part"], row["case"]) for row in ended}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():  # the next row must not be appended to a line that was cut off
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+    def write(
+        self, part: str, case: str, side: str, value: float | None, unit: str, times: Sequence[float] = (), **more: str
+    ) -> dict:
+        """Append one row; `times` in milliseconds; `more` is `note` or `error`."""
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{part}, {case}, {side}: the {unit} is {value}")
+        row = {"part": part, "case": case, "side": side, "value": five_digits(value), "unit": unit}
+        row |= {"n": len(times) or None, "median": None, "spread": None}
+        if times:
+            row |= {"median": five_digits(statistics.median(times)), "spread": five_digits(spread(times))}
+        row |= more | self.machine | {"date": datetime.date.today().isoformat()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return row
+
+
+def five_digits(value: float | None) -> float | None:
+    """Fewer digits would hide 0.5 % of a rate; more would be noise."""
     return None if value is None else float(f"{value:.5g}")

@@ -1,11 +1,11 @@
-"""Peak memory of PGD on a CLIP tower: ours against torchattacks.
+"""Peak memory of PGD on a CLIP tower on a CPU: ours against torchattacks.
 
-    python benchmarks/memory.py                        # B/32, batch 64, on the CPU
-    python benchmarks/memory.py --batch 64 256         # about 10 GiB
+    python benchmarks/pgd_memory.py                    # B/32, batch 64
+    python benchmarks/pgd_memory.py --batch 64 256     # about 14 GiB, ten minutes
 
-What is printed is the peak above what the process held before the attack: model, images and libraries are not in it.
-On a CPU that is the resident set, on CUDA the allocator's peak. The model comes as it is loaded, with parameters that
-require gradients: ours freezes them while it attacks. Rows are appended to benchmarks/results/memory.csv.
+What is printed is the peak of the resident set above what the process held before the attack: model, images and
+libraries are not in it. The model is used as loaded, with parameters that require gradients; ours freezes them while it
+attacks. Rows are appended to benchmarks/results/memory.csv. `on_gpu.py --only memory` is the same on a GPU.
 """
 
 import argparse
@@ -32,29 +32,28 @@ def peaks(name: str, batch: int, steps: int, device: str) -> Iterator[tuple[str,
     x = towers.images(name, batch, device).float() / 255
     y = towers.predictions(model, x, min(batch, 8))
     settings = {"eps": 4 / 255, "steps": steps, "batch_size": batch, "verdict": "last"}
+    ours = partial(attack, name="pgd", **settings)
     theirs = torchattacks.PGD(model, eps=4 / 255, alpha=1 / 255, steps=steps)
-    towers.check_attacked(attack(model, x[:2], y[:2], "pgd", **settings), steps)
-    theirs(x[:2], y[:2])  # both have made the libraries' own buffers now
-    yield "ours", peak(partial(attack, model, x, y, "pgd", **settings), device)
+    towers.check_attacked(ours(model, x[:2], y[:2]), steps)
+    theirs(x[:2], y[:2])  # now both have made the libraries' own buffers
+    yield "ours", peak(partial(ours, model, x, y), device)
     yield "torchattacks", peak(partial(theirs, x, y), device)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="B/32", choices=tuple(towers.ARCHS))
+    parser.add_argument("--model", default="B/32", choices=tuple(towers.CLIP))
     parser.add_argument("--batch", type=int, nargs="+", default=[64])
     parser.add_argument("--steps", type=int, default=2, help="memory does not grow with them")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     for batch in options.batch:
-        found = dict(peaks(options.model, batch, options.steps, options.device))
+        found = dict(peaks(options.model, batch, options.steps, "cpu"))
         for side, grown in found.items():
             row = {
                 "model": options.model, "side": side, "batch": batch, "steps": options.steps,
                 "attack_MB": round(grown, 1), "of_theirs": round(grown / found["torchattacks"], 3),
-                "device": processor() if options.device == "cpu" else torch.cuda.get_device_name(),
-                "torch": torch.__version__,
+                "device": processor(), "torch": torch.__version__,
             }  # fmt: skip
             append(options.out, COLUMNS, [row])
             print(*(f"{key}={value}" for key, value in row.items()), flush=True)
