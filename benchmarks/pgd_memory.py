@@ -5,7 +5,7 @@
 
 What is printed is the peak of the resident set above what the process held before the attack: model, images and
 libraries are not in it. The model is used as loaded, with parameters that require gradients; ours freezes them while it
-attacks. Rows are appended to benchmarks/results/memory.csv. `on_gpu.py --only memory` is the same on a GPU.
+attacks. Rows are appended to benchmarks/results/pgd_memory.csv. `on_gpu.py --only memory` is the same on a GPU.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from lines import append
 
 from zsr.attacks import attack
 
-RESULTS = Path(__file__).parent / "results" / "memory.csv"
+RESULTS = Path(__file__).parent / "results" / "pgd_memory.csv"
 COLUMNS = ("model", "side", "batch", "steps", "attack_MB", "of_theirs", "device", "torch")
 
 
