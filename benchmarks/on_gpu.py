@@ -27,15 +27,14 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from gpu import questions
-from gpu.rows import Rows, of_one_machine, read
+from gpu import NO_GPU, questions
+from gpu.rows import FILE, Rows, of_one_machine, read
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 WHEELS = ROOT / ".gpu-wheels"
-ROWS, LOG = "rows.jsonl", "log.txt"
+LOG = "log.txt"
 RESERVE = 15  # seconds kept for killing a part and printing the table
-NO_GPU = 3  # exit status of a part whose torch sees no GPU
 
 
 class Part(NamedTuple):
@@ -89,9 +88,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=tuple(PARTS), help=argparse.SUPPRESS)  # from here on: parent to child
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.resume and not (options.resume / ROWS).is_file():
-        parser.error(f"--resume: {options.resume / ROWS} does not exist")
-    if not options.part and (options.out / ROWS).exists() and options.resume != options.out:
+    if options.resume and not (options.resume / FILE).is_file():
+        parser.error(f"--resume: {options.resume / FILE} does not exist")
+    if not options.part and (options.out / FILE).exists() and options.resume != options.out:
         parser.error(f"{options.out} has rows already; take another folder, or --resume {options.out}")
     options.only = [name for name in PARTS if name in options.only]
     return options
@@ -185,14 +184,14 @@ def driver_version() -> str:
 def write_error(options: argparse.Namespace, name: str, why: str) -> None:
     """A row that says why a part has no measurements, or not all."""
     machine = {"card": "", "driver": "", "torch": "", "triton": "", "tiny": options.tiny}
-    Rows(options.out / ROWS, machine).write(name, "", "", None, "", error=why)
+    Rows(options.out / FILE, machine).write(name, "", "", None, "", error=why)
     print(f"{name}: {why}", flush=True)
 
 
 def print_table(options: argparse.Namespace) -> None:
     """The answers, from the rows of this run and of the run that it resumed on the same machine."""
     folders = dict.fromkeys(folder for folder in (options.resume, options.out) if folder)
-    rows = read(folder / ROWS for folder in folders if (folder / ROWS).exists())
+    rows = read(folder / FILE for folder in folders if (folder / FILE).exists())
     print(questions.table(of_one_machine(rows)), flush=True)
 
 

@@ -19,6 +19,7 @@ from gpu import towers
 from lines import append
 
 from zsr.attacks import attack
+from zsr_kernels import reference
 
 RESULTS = Path(__file__).parent / "results" / "pgd_memory.csv"
 COLUMNS = ("model", "side", "batch", "steps", "attack_MB", "of_theirs", "device", "torch")
@@ -29,7 +30,7 @@ def peaks(name: str, batch: int, steps: int, device: str) -> Iterator[tuple[str,
     import torchattacks
 
     model = towers.victim(name, device).requires_grad_(True)
-    x = towers.images(name, batch, device).float() / 255
+    x = reference.pixels(towers.images(name, batch, device))
     y = towers.predictions(model, x, min(batch, 8))
     settings = {"eps": 4 / 255, "steps": steps, "batch_size": batch, "verdict": "last"}
     ours = partial(attack, name="pgd", **settings)

@@ -42,9 +42,9 @@ RESULTS = Path(__file__).with_name("results") / "train_step.csv"
 COLUMNS = ("machine", "device", "arch", "batch", "method", "classes", "side", "ms", "over_ours", "peak_mb", "torch")
 ARCHS = {"small": "drawn-vit", "b32": "b32"}
 B32 = {
-    "embed_dim": 512, "logit_scale": 100.0, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28), "tokenizer": "words",
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
+    "embed_dim": towers.CLIP["B/32"][0], "logit_scale": 100.0, "mean": towers.MEAN, "std": towers.STD,
+    "tokenizer": "words", "quick_gelu": True,
+    "vision_cfg": towers.CLIP["B/32"][1],
     "text_cfg": {"context_length": 77, "vocab_size": len(vocabulary()), "width": 512, "heads": 8, "layers": 12},
 }  # fmt: skip
 # method -> (student forwards with a backward, forwards of the original) beside the attack

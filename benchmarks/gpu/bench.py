@@ -14,10 +14,10 @@ from typing import TypeVar
 import torch
 from gauges import processor
 
-from gpu.rows import WHOLE_CASE, Rows, read
+from gpu import NO_GPU
+from gpu.rows import FILE, WHOLE_CASE, Rows, read
 
 T, K = TypeVar("T"), TypeVar("K")
-NO_GPU = 3  # exit status of a part whose torch sees no GPU
 
 
 @dataclass
@@ -119,8 +119,8 @@ def start(options: argparse.Namespace) -> Bench:
         "card": torch.cuda.get_device_name() if cuda else processor(), "driver": os.environ.get("ZSR_DRIVER", ""),
         "torch": torch.__version__, "triton": triton_version(), "tiny": options.tiny,
     }  # fmt: skip
-    earlier = read([options.resume / "rows.jsonl"]) if options.resume else []
-    rows = Rows(options.out / "rows.jsonl", machine, earlier)
+    earlier = read([options.resume / FILE]) if options.resume else []
+    rows = Rows(options.out / FILE, machine, earlier)
     return Bench(options.part, options.device, options.tiny, rows, options.until)
 
 

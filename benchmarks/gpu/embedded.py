@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from gpu.towers import definition
@@ -22,6 +21,7 @@ from zsr import registry
 from zsr.attacks import Normalized, Verdicts, attack
 from zsr.checkpoint import Checkpoint
 from zsr.data.readers.base import Chunk
+from zsr.data.setfile import set_file
 from zsr.evaluate import ZeroShot
 from zsr.models.backbone import Backbone, build
 from zsr.pretrain import Pretraining, PretrainRecipe
@@ -50,7 +50,7 @@ FULL, TINY = Length(8000, 3000, 1000, 500, 100), Length(256, 120, 40, 4, 4)
 
 def draw(name: str, split: str, count: int) -> tuple[Chunk, dict]:
     """The first images of a split of a drawn set, and the set's definition."""
-    about = yaml.safe_load((registry.PACKAGE / "data" / "sets" / f"{name}.yaml").read_text())
+    about = set_file(name)
     chunks = registry.load("data/readers", about["reader"])(**about["options"]).read(split)
     parts = [next(chunks)]
     while sum(len(part.labels) for part in parts) < count:

@@ -1,6 +1,7 @@
 """The kernels as they are called in an attack: one table for checking them and for timing them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -44,21 +45,13 @@ class Op(NamedTuple):
     plain: Callable[[], object]  # the reference's function itself, for a compiler
 
 
-def linf_step(a: Arguments) -> Op:
-    given = (a.x, a.x0, a.grad, a.step, 0.01, a.mean, a.std, a.grad.dtype)
+def pgd_step(name: str, eps: float, a: Arguments) -> Op:
+    """`linf_step` or `l2_step`, which take the same arguments."""
+    given = (a.x, a.x0, a.grad, a.step, eps, a.mean, a.std, a.grad.dtype)
     return Op(
-        lambda kernels: zsr_kernels.linf_step(*given, kernels),
+        lambda kernels: getattr(zsr_kernels, name)(*given, kernels),
         nbytes(a.x, a.x0, a.grad) + nbytes(a.x, a.grad),
-        lambda: reference.linf_step(*given),
-    )
-
-
-def l2_step(a: Arguments) -> Op:
-    given = (a.x, a.x0, a.grad, a.step, 1.0, a.mean, a.std, a.grad.dtype)
-    return Op(
-        lambda kernels: zsr_kernels.l2_step(*given, kernels),
-        nbytes(a.x, a.x0, a.grad) + nbytes(a.x, a.grad),
-        lambda: reference.l2_step(*given),
+        lambda: getattr(reference, name)(*given),
     )
 
 
@@ -107,7 +100,7 @@ def start(a: Arguments) -> Op:
     )
 
 
-OPS = {
-    "linf_step": linf_step, "apgd_step": apgd_step, "apgd_track": apgd_track, "normalize": normalize,
-    "start": start, "l2_step": l2_step,
+OPS: dict[str, Callable[[Arguments], Op]] = {
+    "linf_step": partial(pgd_step, "linf_step", 0.01), "apgd_step": apgd_step, "apgd_track": apgd_track,
+    "normalize": normalize, "start": start, "l2_step": partial(pgd_step, "l2_step", 1.0),
 }  # fmt: skip

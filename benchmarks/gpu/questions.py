@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from gpu.rows import latest
+from gpu.rows import CHANGED, COPY, DIFFERENT, RATE, SHARE, latest
 
 
 class Pattern(NamedTuple):
@@ -99,10 +99,6 @@ class Question(NamedTuple):
 
 def three_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-COPY, SHARE, RATE = "of the copy", "of the matmul rate", "image-steps/s"
-CHANGED, DIFFERENT = "verdicts changed", "pixels that differ"
 
 
 def engine(case: str, side: str, rate: Goal, predicted: str, share: Goal, predicted_share: str) -> Iterable[Question]:

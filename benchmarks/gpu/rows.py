@@ -15,7 +15,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MACHINE = ("card", "driver", "torch", "triton", "tiny")  # the same for all rows of a process
-WHOLE_CASE = "s in all"
+FILE = "rows.jsonl"  # in the folder of a run
+# units that several parts or several questions use
+WHOLE_CASE, RATE = "s in all", "image-steps/s"
+COPY, SHARE = "of the copy", "of the matmul rate"
+CHANGED, DIFFERENT = "verdicts changed", "pixels that differ"
 
 
 def key(row: dict) -> tuple[str, str, str, str]:

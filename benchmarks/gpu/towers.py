@@ -1,6 +1,5 @@
 """Image towers with random weights, as models under attack: time does not depend on the weights."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,8 +8,8 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zsr import registry
 from zsr.attacks import Normalized, Verdicts, attack
+from zsr.backbones import ARCHS
 from zsr.evaluate import ZeroShot
 from zsr.models.backbone import build
 from zsr.models.light import part
@@ -27,8 +26,7 @@ EMBEDDED = ("drawn-vit", "drawn-rn")  # the backbones of the embedded benchmark
 
 def definition(name: str) -> dict:
     """The architecture of a backbone of the embedded benchmark."""
-    path: Path = registry.PACKAGE / "models" / "archs" / f"{name}.yaml"
-    return yaml.safe_load(path.read_text())
+    return yaml.safe_load((ARCHS / f"{name}.yaml").read_text())
 
 
 def victim(name: str, device: str, classes: int = 10) -> Normalized:

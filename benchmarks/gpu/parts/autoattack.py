@@ -14,6 +14,7 @@ from gpu.bench import Bench
 from zsr import registry
 from zsr.attacks import Normalized, attack
 from zsr.attacks.autoattack_reference import _quietly, installed
+from zsr_kernels import reference
 
 LABEL = "B/32, 128 images"
 FULL = ("B/32", 128, {"steps": 20, "targets": 5, "queries": 500})
@@ -55,7 +56,7 @@ def authors(bench: Bench, model: Normalized, x: Tensor, y: Tensor, eps: float, b
     for part in (theirs.apgd_targeted, theirs.fab):
         part.n_target_classes = budget["targets"]
     theirs.square.n_queries = budget["queries"]
-    took, found = bench.time_once(partial(_quietly, theirs, x.float() / 255, y, len(x)))
+    took, found = bench.time_once(partial(_quietly, theirs, reference.pixels(x), y, len(x)))
     with torch.no_grad():
         robust = int((model(found).argmax(1) == y).sum())
     bench.row(LABEL, "pyautoattack fp32", took, "s", note=f"{robust} of {len(x)} robust")

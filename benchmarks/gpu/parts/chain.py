@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from gpu import embedded
 from gpu.bench import Bench
 from gpu.embedded import Student
+from gpu.rows import CHANGED
 from gpu.towers import EMBEDDED, outcome
 from zsr.checkpoint import Checkpoint
 from zsr.train import trained_tensors
@@ -59,9 +60,7 @@ def train(bench: Bench, name: str, folder: Path) -> Student:
     return Student(backbone, task, length, folder)
 
 
-def compare_verdicts(
-    bench: Bench, label: str, student: Callable[[str], Student], name: str, attack: str
-) -> None:  # fmt: skip
+def compare_verdicts(bench: Bench, label: str, student: Callable[[str], Student], name: str, attack: str) -> None:
     """The same attack on the GPU and on the CPU: how many verdicts differ?"""
     count, settings = bench.size(ATTACKS[attack], (10, dict.fromkeys(ATTACKS[attack][1], 3)))
     model = student(name)
@@ -69,14 +68,14 @@ def compare_verdicts(
     for precision in ("fp32", "tf32", "fp16") if bench.cuda else ("fp32",):
         here = model.attack(bench.device, attack, precision, count, **settings)
         changed = float((here.robust.cpu() != on_cpu.robust).float().mean())
-        bench.row(label, precision, changed, "verdicts changed", note=f"CPU: {outcome(on_cpu, embedded.EPS)}")
+        bench.row(label, precision, changed, CHANGED, note=f"CPU: {outcome(on_cpu, embedded.EPS)}")
 
 
 def too_little_memory(bench: Bench, student: Callable[[], Student]) -> None:
     """The allocator gets too little memory for the batch: smaller parts, the same verdicts."""
     if not bench.cuda:
         why = "a CPU's memory cannot be limited this way (tests/test_attacks_memory.py)"
-        bench.row("too little memory", "halved", None, "verdicts changed", note=f"not run: {why}")
+        bench.row("too little memory", "halved", None, CHANGED, note=f"not run: {why}")
         return
     model = student()
     settings = {"steps": 5, "batch_size": len(model.x)}
@@ -91,7 +90,7 @@ def too_little_memory(bench: Bench, student: Callable[[], Student]) -> None:
     if not notes:
         raise RuntimeError("the memory limit did not take effect, so nothing was tested")
     changed = float((whole.robust != cut.robust).float().mean())
-    bench.row("too little memory", "halved", changed, "verdicts changed", note=notes[0])
+    bench.row("too little memory", "halved", changed, CHANGED, note=notes[0])
 
 
 @contextlib.contextmanager

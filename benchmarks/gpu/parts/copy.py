@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from gpu.bench import Bench, per_second
-from gpu.ceilings import DTYPES, copy_times, matmul_times
+from gpu.bench import Bench
+from gpu.ceilings import DTYPES, copy_ceiling, matmul_ceiling
 
 
 def run(bench: Bench) -> None:
@@ -14,13 +14,10 @@ def run(bench: Bench) -> None:
 
 def copy(bench: Bench) -> None:
     """A copy that is much larger than the L2 cache."""
-    size = bench.size(2**31, 2**22)
-    times = copy_times(bench, size)
-    bench.row("device copy", "torch", per_second(2 * size, times) / 1e9, "GB/s", times)
+    rate, times = copy_ceiling(bench, bench.size(2**31, 2**22))
+    bench.row("device copy", "torch", rate / 1e9, "GB/s", times)
 
 
 def product(bench: Bench, precision: str) -> None:
-    """A large square product."""
-    n = bench.size(8192, 256)
-    times = matmul_times(bench, precision, n)
-    bench.row(f"matrix product, {precision}", "torch", per_second(2 * n**3, times) / 1e12, "TFLOP/s", times)
+    rate, times = matmul_ceiling(bench, precision)
+    bench.row(f"matrix product, {precision}", "torch", rate / 1e12, "TFLOP/s", times)

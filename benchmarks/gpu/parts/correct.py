@@ -15,6 +15,7 @@ import torch
 from gpu import towers
 from gpu.bench import Bench
 from gpu.ops import OPS, arguments
+from gpu.rows import DIFFERENT
 from zsr.attacks import attack
 
 CASES = Path(__file__).resolve().parents[3] / "tests" / "kernel_cases.py"
@@ -84,7 +85,7 @@ def same_seed(bench: Bench, name: str, precision: str) -> None:
     y = towers.predictions(model, x, len(x))
     settings = {"eps": 4 / 255, "steps": bench.size(5, 2), "batch_size": len(x), "precision": precision}
     first, second = (attack(model, x, y, "pgd", verdict="last", **settings).x_adv for _ in range(2))
-    bench.row(f"same seed, {name} {precision}", "second run", int((first != second).sum()), "pixels that differ")
+    bench.row(f"same seed, {name} {precision}", "second run", int((first != second).sum()), DIFFERENT)
 
 
 def cached_features(bench: Bench) -> None:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from gpu.bench import Bench, per_second
-from gpu.ceilings import copy_rate
+from gpu.ceilings import copy_ceiling
 from gpu.ops import OPS, arguments
+from gpu.rows import COPY
 from zsr.attacks import hyperplane
 from zsr_kernels import balls
 
@@ -23,7 +24,8 @@ SYNC = {"every round": lambda k, _: True, "every 8th": lambda k, _: k % 8 == 7, 
 def run(bench: Bench) -> None:
     for batch, size in SIZES:
         shape = bench.size((batch, size), (2, 16))
-        ceiling = copy_rate(bench, 8 * 3 * shape[0] * shape[1] ** 2)  # reads and writes about what linf_step does
+        pixels = 3 * shape[0] * shape[1] ** 2
+        ceiling = copy_ceiling(bench, 8 * pixels).rate  # reads and writes about what linf_step does
         for gradient, name in itertools.product(GRADIENTS, OPS):
             label = f"{name}, {batch} × 3 × {size}², {gradient} gradient"
             bench.case(label, partial(kernel, bench, label, name, shape, gradient, ceiling), seconds=2)
@@ -41,7 +43,7 @@ def kernel(bench: Bench, label: str, name: str, shape: tuple[int, int], gradient
     op = OPS[name](arguments(*shape, GRADIENTS[gradient], bench.device))
     for side, kernels in {"triton": "auto", "eager": "reference"}.items():
         times = bench.time_kernel(partial(op.call, kernels))
-        bench.row(label, side, per_second(op.bytes, times) / ceiling, "of the copy", times)
+        bench.row(label, side, per_second(op.bytes, times) / ceiling, COPY, times)
 
 
 def compiled(bench: Bench, label: str, name: str) -> None:

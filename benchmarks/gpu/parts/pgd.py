@@ -16,14 +16,15 @@ from torch import Tensor
 import zsr_kernels
 from gpu import towers
 from gpu.bench import Bench, per_second
-from gpu.ceilings import matmul_rate
+from gpu.ceilings import matmul_ceiling
+from gpu.rows import CHANGED, DIFFERENT, RATE, SHARE
 from zsr.attacks import attack
+from zsr_kernels import reference
 
 STEPS = 20
 # tower -> images, batch of the engine, a smaller batch of the hand-launched step
 CASES = {"B/32": (512, 256, 32), "L/14": (64, 64, 16)}
 PRECISIONS = {"fp32": 0, "tf32": 1, "fp16": 3}  # rounds of the engine after its first; fp32 takes too long for one
-RATE, SHARE = "image-steps/s", "of the matmul rate"
 
 
 def run(bench: Bench) -> None:
@@ -56,7 +57,7 @@ def engine(bench: Bench, label: str, name: str, count: int, batch: int) -> None:
         lengths = {steps: partial(pgd, steps=steps) for steps in (STEPS, 2 * STEPS)}
         rounds = PRECISIONS[precision]
         times = bench.time_in_turns(lengths, rounds) if rounds else {STEPS: [1000 * took]}
-        side, ceiling, short = f"engine {precision}", matmul_rate(bench, precision), times[STEPS]
+        side, ceiling, short = f"engine {precision}", matmul_ceiling(bench, precision).rate, times[STEPS]
         bench.row(label, side, per_second(count * STEPS, short), RATE, short, note=towers.outcome(verdicts, eps))
         done = verdicts.passes.forward * work.forward + verdicts.passes.backward * work.backward
         bench.row(label, side, per_second(done, short) / ceiling, SHARE)
@@ -66,7 +67,7 @@ def engine(bench: Bench, label: str, name: str, count: int, batch: int) -> None:
             bench.row(label, f"{side}, a step", per_second(count * STEPS * sum(work), steps_alone) / ceiling, SHARE)
         if precision != "fp32":
             changed = float((verdicts.robust != robust["fp32"]).float().mean())
-            bench.row(label, side, changed, "verdicts changed")
+            bench.row(label, side, changed, CHANGED)
 
 
 class Step:
@@ -83,7 +84,7 @@ class Step:
 
     def clean(self) -> tuple[Tensor, Tensor]:
         """Pixels, and the network's input there."""
-        x = self.x0.float() / 255
+        x = reference.pixels(self.x0)
         return x, zsr_kernels.normalize(x, self.mean, self.std, self.dtype)
 
     def step(self, net: Callable[[Tensor], Tensor], x: Tensor, entering: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +137,7 @@ def by_hand(bench: Bench, label: str, name: str, batch: int) -> None:
     if bench.cuda:
         sides["graph"] = step.captured()
         pixels = {side: run() for side, run in sides.items()}
-        bench.row(label, "graph", int((pixels["graph"] != pixels["eager"]).sum()), "pixels that differ")
+        bench.row(label, "graph", int((pixels["graph"] != pixels["eager"]).sum()), DIFFERENT)
     time_steps(bench, label, step, sides)
 
 
@@ -151,7 +152,7 @@ def time_steps(bench: Bench, label: str, step: Step, sides: dict[str, Callable[[
     """Rates of some sides."""
     for run in sides.values():
         run()  # warms up, and compiles
-    ceiling = matmul_rate(bench, "fp16" if bench.cuda else "fp32")
+    ceiling = matmul_ceiling(bench, "fp16" if bench.cuda else "fp32").rate
     rounds = 3 if step.flops > 10e12 else 7  # a side of L/14 takes a second
     for side, times in bench.time_in_turns(sides, rounds).items():
         bench.row(label, side, per_second(len(step.labels) * STEPS, times), RATE, times)
