@@ -32,7 +32,7 @@ def main() -> None:
 
 def committed() -> list[dict]:
     """All rows of the repository."""
-    return read(sorted(ROWS.glob("*.jsonl")))
+    return read(sorted(ROWS.glob("*.jsonl"), key=lambda path: (len(path.stem), path.stem)))  # run 2 after run 1
 
 
 def store_run(path: Path, folder: Path) -> Path:

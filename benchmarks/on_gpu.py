@@ -47,13 +47,13 @@ class Part(NamedTuple):
 
 PARTS = {  # in order of value
     "correct": Part(40, 80),
-    "chain": Part(70, 110),
+    "chain": Part(70, 160),
     "copy": Part(12, 20),
     "kernels": Part(45, 90),
     "pgd": Part(100, 180),
-    "autoattack": Part(45, 90, ("open_clip", "pyautoattack")),
-    "train": Part(40, 80),
-    "memory": Part(15, 25, ("open_clip", "torchattacks")),
+    "autoattack": Part(45, 150, ("open_clip", "pyautoattack")),
+    "train": Part(40, 120),
+    "memory": Part(15, 40, ("open_clip", "torchattacks")),
 }
 
 

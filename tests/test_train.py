@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from zsr import train
+from zsr.arithmetic import FINE
 from zsr.checkpoint import Checkpoint
 from zsr.errors import ZsrError
 from zsr.methods.base import Batch
@@ -216,3 +217,22 @@ def test_mistakes_are_named(tmp_path, source):
         fit(tmp_path, source, images=60)
     with pytest.raises(ZsrError, match="no parameter 'absent'"):
         train.choose_parameters(type("M", (CE,), {"trainable": lambda self, visual: ["absent"]})(), tower())
+
+
+def test_a_training_rounds_nothing_to_tf32_whatever_a_script_has_set(tmp_path, source):
+    """An H200 rounded the convolutions of cached features to TF32: 2e-4 apart in batches of other sizes."""
+    seen = set()
+
+    class Watching(TeCoA):
+        def loss(self, task: Task, batch: Batch):
+            loss, extra = super().loss(task, batch)
+            loss.register_hook(lambda _: seen.add(("backward", *(place.fp32_precision for place in FINE))))
+            seen.add(("forward", *(place.fp32_precision for place in FINE)))
+            return loss, extra
+
+    torch.set_float32_matmul_precision("high")
+    try:
+        fit(tmp_path, source, Watching(), epochs=1)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert seen == {(where, *["ieee"] * len(FINE)) for where in ("forward", "backward")}

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zsr.arithmetic import flags
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
 from zsr.pretrain import CHUNK, Pretraining, PretrainRecipe, parts
@@ -63,6 +64,7 @@ def check_student(teacher: Backbone, student: Backbone, texts: list[str]) -> Non
     student.tokens(texts)
 
 
+@flags()
 def ask(
     teacher: Backbone, images: np.ndarray, texts: list[str], device: str, told: Callable[[], None] = lambda: None
 ) -> Taught:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zsr.arithmetic import flags
 from zsr.captions import BETWEEN, all_texts
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
@@ -74,6 +75,7 @@ class Joining(Pretraining):
         return self.images[torch.from_numpy(chosen)].to(self.device)
 
 
+@flags()
 def pairs(backbone: Backbone, images: np.ndarray, captions: list[str], device: str, resize: str) -> Pairs:
     """Features of all images and vectors of all texts, each once."""
     clip = backbone.clip.to(device).eval()

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zsr.arithmetic import flags
 from zsr.captions import BETWEEN
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
@@ -60,6 +61,7 @@ class Pretraining:
         self.tokens = backbone.tokens(self.known)
         self.optimizer = make_optimizer(self.model, recipe)
 
+    @flags()  # a card would round the convolutions of float32 to TF32 unless told
     def advance(self) -> dict[str, float]:
         """One step; returns what is worth logging."""
         recipe = self.recipe

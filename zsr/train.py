@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zsr.arithmetic import flags
 from zsr.checkpoint import Checkpoint
 from zsr.errors import ZsrError
 from zsr.methods.base import Batch, Method
@@ -26,6 +27,7 @@ from zsr.task import Task
 ATTACK_SCALE = 1024.0  # of the inner attack's loss under float16, where small gradients are rounded to 0
 
 
+@flags()  # a card would round the convolutions of float32 to TF32 unless told
 def fine_tune(
     method: Method,
     task: Task,

@@ -8,6 +8,7 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from zsr.arithmetic import flags
 from zsr.attacks import Normalized, Verdicts, attack
 from zsr.backbones import ARCHS
 from zsr.evaluate import ZeroShot
@@ -101,6 +102,6 @@ def flops(model: Normalized, x: Tensor) -> Flops:
 
 def features(model: Normalized, x: Tensor, batch: int) -> Tensor:
     """Unit features of images, in batches of one size."""
-    with torch.no_grad():
+    with torch.no_grad(), flags():
         parts = [F.normalize(model.net.visual(reference.pixels(part)), dim=1) for part in x.split(batch)]
     return torch.cat(parts)

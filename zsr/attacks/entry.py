@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zsr import registry
-from zsr.attacks.arithmetic import arithmetic
+from zsr.arithmetic import arithmetic
 from zsr.attacks.base import Attack
 from zsr.attacks.engine import Engine
 from zsr.attacks.threat import Threat

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from zsr.attacks.arithmetic import arithmetic, flags
+from zsr.arithmetic import arithmetic, flags
 from zsr.attacks.memory import Memory, Passes
 from zsr.attacks.objectives import margins
 from zsr.attacks.threat import Inlet

@@ -5,8 +5,8 @@ import torch
 from attack_models import images, trained
 from torch import backends, nn
 
+from zsr.arithmetic import FINE, arithmetic, flags
 from zsr.attacks import attack
-from zsr.attacks.arithmetic import FINE, arithmetic, flags
 
 SETTINGS = {
     "as torch comes": lambda: None,
