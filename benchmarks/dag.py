@@ -93,7 +93,7 @@ def prepare(folder: Path, cells: int) -> int:
     """A copy of the project with a large config, all of whose outputs exist and are recorded."""
     copy_project(folder)
     made = config(cells)
-    (folder / "config.yaml").write_text(yaml.safe_dump(made))
+    (folder / "config.yaml").write_text(yaml.safe_dump(made), encoding="utf-8")
     plan = Plan(made)
     for job in plan.jobs.values():
         for path in job.outputs.values():
@@ -101,7 +101,7 @@ def prepare(folder: Path, cells: int) -> int:
             (folder / "results" / path).touch()
     memory = folder / ".snakemake/metadata" / metadata_name(f"results/{plan.tables.record}")
     memory.parent.mkdir(parents=True)
-    memory.write_text("{}")  # as if Snakemake had made them: `--touch` writes the rest
+    memory.write_text("{}", encoding="utf-8")  # as if Snakemake had made them: `--touch` writes the rest
     return len(plan.cells)
 
 
@@ -111,7 +111,7 @@ def measure(cells: int, rounds: int = 3) -> None:
         ours.mkdir()
         bare.mkdir()
         count = prepare(ours, cells)
-        (bare / "Snakefile").write_text(BARE.format(cells=count))
+        (bare / "Snakefile").write_text(BARE.format(cells=count), encoding="utf-8")
         for i in range(count):
             path = bare / f"r/e/{i % 20}/{i}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def measure(cells: int, rounds: int = 3) -> None:
 
 def cost(folder: Path, *command: str) -> tuple[float, float]:
     """Processor seconds and peak MiB of one process, its children's seconds included."""
-    with (folder / "out.log").open("w") as log:
+    with (folder / "out.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=folder, stdout=log, stderr=log,
             env={**os.environ, "PYTHONPATH": str(folder)},
@@ -147,7 +147,7 @@ def cost(folder: Path, *command: str) -> tuple[float, float]:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit((folder / "out.log").read_text()[-2000:])
+        sys.exit((folder / "out.log").read_text(encoding="utf-8")[-2000:])
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
@@ -160,9 +160,9 @@ def measure_fresh(cells: int) -> None:
         ours.mkdir()
         bare.mkdir()
         copy_project(ours)
-        (ours / "config.yaml").write_text(yaml.safe_dump(config(cells)))
+        (ours / "config.yaml").write_text(yaml.safe_dump(config(cells)), encoding="utf-8")
         count = len(Plan(config(cells)).cells)
-        (bare / "Snakefile").write_text(BARE.format(cells=count))
+        (bare / "Snakefile").write_text(BARE.format(cells=count), encoding="utf-8")
         dry = ("-m", "snakemake", "--cores", "2", "-n", "--quiet")
         found = [cost(ours, "-c", PLANNING), cost(ours, *dry), cost(bare, *dry)]
         text = " | ".join(f"{seconds:.1f} s | {peak:.0f} MiB" for seconds, peak in found)

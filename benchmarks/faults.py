@@ -49,7 +49,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
-        config = yaml.safe_load(MINI.read_text())
+        config = yaml.safe_load(MINI.read_text(encoding="utf-8"))
         if given.small:
             config["backbones"], config["models"] = config["backbones"][:1], config["models"][:2]
             config["protocols"][0] |= {"datasets": ["drawn-colour"]}

@@ -30,7 +30,7 @@ def peak(step: Callable[[], object], device: str) -> float:
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before and is still mapped would hide what a step needs
     before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins here
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Linux: the peak begins here
     step()
     step()
     return status("VmHWM") - before
@@ -38,13 +38,13 @@ def peak(step: Callable[[], object], device: str) -> float:
 
 def status(field: str) -> float:
     """Megabytes from /proc/self/status: VmRSS is what is in memory, VmHWM its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def processor() -> str:
     """The CPU's name, from /proc/cpuinfo."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

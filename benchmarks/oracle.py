@@ -79,7 +79,7 @@ def compare(model: Normalized, x: Tensor, y: Tensor, norm: str, eps: float, name
 
 
 def read(path: Path) -> list[dict]:
-    return list(csv.DictReader(path.open())) if path.exists() else []
+    return list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
 
 
 def table(rows: list[dict]) -> str:

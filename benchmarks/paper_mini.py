@@ -45,7 +45,7 @@ def miniature(folder: Path) -> dict:
     """config/paper.yaml with its methods, settings and protocols, and everything that costs time made small."""
     from zsr import registry
 
-    config = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text(encoding="utf-8"))
     config |= {"device": "cpu", "threads": 1, "results": str(folder / "results")}
     config["data"] = [{"name": "source", "like": "drawn-source", "splits": {"train": TRAINING, "test": IMAGES}}]
     config["backbones"] = []
@@ -71,7 +71,7 @@ def seconds_by_rule(results: Path) -> dict[str, tuple[int, float]]:
     """rule -> (jobs, seconds), as Snakemake measured them."""
     found: dict[str, list[float]] = defaultdict(list)
     for path in (results / "benchmarks").rglob("*.tsv"):
-        head, row = path.read_text().splitlines()[:2]
+        head, row = path.read_text(encoding="utf-8").splitlines()[:2]
         rule = path.relative_to(results / "benchmarks").parts[0].removesuffix(".tsv")
         found[rule].append(float(dict(zip(head.split("\t"), row.split("\t"), strict=True))["s"]))
     return {rule: (len(values), sum(values)) for rule, values in sorted(found.items())}
@@ -83,7 +83,7 @@ def main() -> int:
     folder = parser.parse_args().folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(miniature(folder), sort_keys=False))
+    path.write_text(yaml.safe_dump(miniature(folder), sort_keys=False), encoding="utf-8")
     start = time.monotonic()
     command = [sys.executable, "-m", "snakemake", "--cores", "all", "--configfile", str(path)]
     code = subprocess.run(command, cwd=ROOT, check=False).returncode

@@ -47,7 +47,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder, chromium.Chromium() as browser:
         path = given.keep or Path(folder) / "report.html"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         seconds = [browser.open(path) for _ in range(5)]
         assert not browser.errors, browser.errors
     print(f"load: median {statistics.median(seconds):.2f} s, {min(seconds):.2f} to {max(seconds):.2f}")

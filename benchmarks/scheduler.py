@@ -43,7 +43,7 @@ def measure(jobs: int, first: str) -> tuple[float, float]:
         (folder / "in").mkdir()
         for k in range(6):
             (folder / "in" / str(k)).touch()
-        (folder / "Snakefile").write_text(BARE.format(first=first, jobs=jobs, sleep=SLEEP))
+        (folder / "Snakefile").write_text(BARE.format(first=first, jobs=jobs, sleep=SLEEP), encoding="utf-8")
         start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy"],

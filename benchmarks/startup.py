@@ -12,12 +12,12 @@ from pathlib import Path
 
 
 def main(results: Path) -> None:
-    records = [json.loads(path.read_text()) for path in sorted(results.glob("eval/*/*/*/*/eps-*.json"))]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("eval/*/*/*/*/eps-*.json"))]
     if not records:
         sys.exit(f"{results}: no cells; run snakemake first")
     starts = [record["start_seconds"] for record in records]
     others = [
-        json.loads(p.read_text())["seconds"]
+        json.loads(p.read_text(encoding="utf-8"))["seconds"]
         for kind in ("models", "backbones")
         for p in results.glob(f"{kind}/*/manifest.json")
     ]

@@ -191,7 +191,7 @@ def measure(arch: str, name: str, classes: int, batch: int, rounds: int) -> list
 
 def table() -> str:
     """Ours over the floor, the papers' over ours, and memory, as Markdown."""
-    with RESULTS.open(newline="") as file:
+    with RESULTS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     keys = ("machine", "arch", "batch", "method", "classes")
     titles = (*keys, "ms ours", "ours / floor", "papers / ours", "MB ours", "MB papers")

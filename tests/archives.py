@@ -297,4 +297,4 @@ def ucf101(root: Path) -> None:
     name = "Apply_Eye_Makeup/v_ApplyEyeMakeup_g01_c01.jpg"
     zipped(root / "ucf101/UCF-101-midframes.zip", {f"UCF-101-midframes/{name}": picture(1)})
     split = {"train": [], "val": [], "test": [[name, 0, "Apply_Eye_Makeup"]]}
-    (root / "ucf101/split_zhou_UCF101.json").write_text(json.dumps(split))
+    (root / "ucf101/split_zhou_UCF101.json").write_text(json.dumps(split), encoding="utf-8")

@@ -36,18 +36,18 @@ class Project:
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text that must stand there exactly once."""
-        text = self.path(name).read_text()
+        text = self.path(name).read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{name}: {old!r} stands {text.count(old)} times"
-        self.path(name).write_text(text.replace(old, new))
+        self.path(name).write_text(text.replace(old, new), encoding="utf-8")
 
     @property
     def config(self) -> dict:
         """The config as it stands."""
-        return yaml.safe_load(self.path("config.yaml").read_text())
+        return yaml.safe_load(self.path("config.yaml").read_text(encoding="utf-8"))
 
     def configure(self, config: dict) -> None:
         """Write another config."""
-        self.path("config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        self.path("config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def run(self, *arguments: str, code: int | None = 0, env: dict | None = None) -> str:
         """Run a command of this Python's environment in the project; returns stdout and stderr together."""
@@ -144,4 +144,4 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def mini() -> dict:
     """The miniature config, to be changed."""
-    return yaml.safe_load(MINI.read_text())
+    return yaml.safe_load(MINI.read_text(encoding="utf-8"))

@@ -62,7 +62,7 @@ def sentence_folder(folder: Path, pooling: str = "mean_tokens", modules: tuple =
 
     (folder / "1_Pooling").mkdir(parents=True)
     config = {**BERT, **changes}
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     vocabulary = {word: i for i, word in enumerate(SPECIAL + WORDS)}
     made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
@@ -74,10 +74,14 @@ def sentence_folder(folder: Path, pooling: str = "mean_tokens", modules: tuple =
     listed = [
         {"idx": i, "path": path, "type": f"sentence_transformers.models.{k}"} for i, (path, k) in enumerate(kinds)
     ]
-    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "modules.json").write_text(json.dumps(listed), encoding="utf-8")
     modes = {f"pooling_mode_{mode}": mode == pooling for mode in ("cls_token", "mean_tokens", "max_tokens")}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 16, **modes}))
-    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 10, "do_lower_case": False}))
+    (folder / "1_Pooling" / "config.json").write_text(
+        json.dumps({"word_embedding_dimension": 16, **modes}), encoding="utf-8"
+    )
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"max_seq_length": 10, "do_lower_case": False}), encoding="utf-8"
+    )
     return folder
 
 

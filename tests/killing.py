@@ -86,7 +86,7 @@ def jobs(project: Project) -> dict[int, str]:
         try:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             here = (entry / "cwd").resolve() == project.folder.resolve()
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            state = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
         except OSError:
             continue  # it has just ended
         if here and state != "Z" and len(words) > 3 and words[3].startswith("workflow.scripts."):
@@ -164,7 +164,7 @@ def digests(project: Project, plan: Plan) -> dict[str, dict]:
     """record -> digests of its files, but those that hold times."""
     found = {}
     for job in plan.jobs.values():
-        record = json.loads((project.folder / plan.results / job.record).read_text())
+        record = json.loads((project.folder / plan.results / job.record).read_text(encoding="utf-8"))
         if job.rule not in ("figures", "report"):
             found[job.record] = {k: v for k, v in record["digests"].items() if k not in ("cells", "training", "alarms")}
     return found

@@ -71,7 +71,8 @@ class Cluster:
             CONF.format(
                 host=socket.gethostname().partition(".")[0], user=pwd.getpwuid(os.getuid()).pw_name, folder=folder,
                 controller=ports[0], node=ports[1], plugins=PLUGINS, cpus=cpus,
-            )
+            ),
+            encoding="utf-8",
         )  # fmt: skip
         self.environment = {"SLURM_CONF": str(self.conf), "LD_LIBRARY_PATH": f"{LIBRARIES}:{PLUGINS}"}
         said = " ".join(f"{key}={value}" for key, value in self.environment.items())
@@ -138,12 +139,12 @@ class Cluster:
     def ended(self) -> list[dict[str, str]]:
         """What the controller wrote down of each job when it ended."""
         path = self.folder / "jobs.txt"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
 
     def _start(self, name: str, *arguments: str) -> None:
         program = PREFIX / "usr/sbin" / (name if name == "munged" else f"{name}-wlm")
-        with (self.folder / f"{name}.out").open("a") as log:
+        with (self.folder / f"{name}.out").open("a", encoding="utf-8") as log:
             self.running[name] = subprocess.Popen(
                 [program, *arguments], env={**os.environ, **self.environment, "PATH": self.path},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -151,7 +152,7 @@ class Cluster:
 
 
 def script(path: Path, line: str) -> None:
-    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
     path.chmod(0o755)
 
 

@@ -20,7 +20,7 @@ DRAWN = ("drawn-rn", "drawn-vit")
 
 
 def arch_of(name: str) -> dict:
-    return yaml.safe_load((ARCHS / f"{name}.yaml").read_text())
+    return yaml.safe_load((ARCHS / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_no_prompt_is_cut_and_no_word_dropped():
 
 def test_every_prompt_of_the_drawn_sets_is_known():
     for path in (ARCHS.parents[1] / "data" / "sets").glob("*.yaml"):
-        entry = yaml.safe_load(path.read_text())
+        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
         if entry.get("reader") in ("drawn", "handwritten"):
             prompts = [t.replace("{}", name) for t in entry["templates"] for name in entry["classes"]]
             rows = words.tokenize(prompts, 12)

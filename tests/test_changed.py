@@ -50,7 +50,7 @@ def prepared(plan: Plan):
 
 
 def test_what_was_read_is_noted_and_is_no_path_of_this_machine(plan, place):
-    text = (plan.results / prepared(plan).record).read_text()
+    text = (plan.results / prepared(plan).record).read_text(encoding="utf-8")
     assert '"$ZSR_TEST_REAL/test.parquet"' in text
     assert str(place.parent) not in text
     refuse_changed(plan)

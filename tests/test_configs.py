@@ -36,7 +36,7 @@ COST = re.compile(r"(\d+) h fine-tuning, (\d+) h evaluation, (\d+) GB of images,
 
 @pytest.fixture(scope="module")
 def plans() -> dict[str, Plan]:
-    return {path: Plan(yaml.safe_load((ROOT / path).read_text())) for path in CONFIGS}
+    return {path: Plan(yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))) for path in CONFIGS}
 
 
 def test_every_config_is_listed():
@@ -58,7 +58,7 @@ def test_jobs(plans, path):
 
 @pytest.mark.parametrize("path", CONFIGS)
 def test_the_header_says_what_it_costs(plans, path):
-    header = " ".join((ROOT / path).read_text().partition("\ndevice")[0].replace("\n#", "").split())
+    header = " ".join((ROOT / path).read_text(encoding="utf-8").partition("\ndevice")[0].replace("\n#", "").split())
     said = [int(number) for number in COST.search(header).groups()]
     cost = load_benchmark("hours").estimate(plans[path])
     found = [round(cost[key]) for key in ("training", "evaluation", "images", "weights")]
@@ -82,7 +82,7 @@ def test_snakemake_plans_the_papers_config_on_an_empty_machine(project):
 
 
 def load(path: str) -> dict:
-    return yaml.safe_load((ROOT / path).read_text())
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", [*DRAWN, *REAL])
@@ -94,7 +94,7 @@ def test_the_plan_has_so_many_jobs(path):
 def test_real_photographs_are_planned_where_the_variables_say(project, tmp_path, path):
     """Without them one line says what is lacking; the files of the backbone must be there, images need not."""
     (project.folder / "config").mkdir()
-    project.path(path).write_text((ROOT / path).read_text())
+    project.path(path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
     lacking = {"ZSR_REAL_DATA": "", "ZSR_REAL_TEXT": ""}
     said = project.snakemake("-n", "--configfile", path, code=1, env=lacking)
     assert "the variable ZSR_REAL_DATA is not set; set it to the folder that holds" in said and "Traceback" not in said
@@ -114,7 +114,7 @@ def test_real_photographs_are_planned_where_the_variables_say(project, tmp_path,
 def test_snakemake_would_run_them(path, project):
     """A dry run in an empty folder: every job of the plan, and the rule that asks for all."""
     (project.folder / "config").mkdir()
-    project.path(path).write_text((ROOT / path).read_text())
+    project.path(path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
     listed = project.snakemake("-n", "--quiet", "rules", "--configfile", path)
     total = re.search(r"^total\s+(\d+)$", listed, re.MULTILINE)
     assert total, listed

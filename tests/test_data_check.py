@@ -21,7 +21,7 @@ def wanted(mini: dict, tmp_path, monkeypatch) -> dict:
 def check(raw: dict, capsys, *more: str) -> tuple[int, str]:
     import yaml
 
-    with open("config.yaml", "w") as file:
+    with open("config.yaml", "w", encoding="utf-8") as file:
         yaml.safe_dump(raw, file)
     with pytest.raises(SystemExit) as ended:
         cli.main(["data", "check", *more])

@@ -27,4 +27,4 @@ def test_pages_that_are_given_back_keep_their_bytes(tmp_path):
 
 def resident() -> int:
     """Bytes of this process that are in memory."""
-    return int(STATM.read_text().split()[1]) * mmap.PAGESIZE
+    return int(STATM.read_text(encoding="utf-8").split()[1]) * mmap.PAGESIZE

@@ -85,7 +85,9 @@ def test_a_cpu_build_of_torch_uses_no_gpu_and_says_so(monkeypatch, capsys):
     "line, wanted", [("cuda: Optional[str] = '13.0'", True), ("cuda: Optional[str] = None", False)]
 )
 def test_torch_s_build_is_read_without_importing_it(line, wanted, tmp_path, monkeypatch):
-    (tmp_path / "version.py").write_text(f"from typing import Optional\n__version__ = '2.11.0'\n{line}\n")
+    (tmp_path / "version.py").write_text(
+        f"from typing import Optional\n__version__ = '2.11.0'\n{line}\n", encoding="utf-8"
+    )
     found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: found)
     assert device.torch_has_cuda() == wanted
@@ -172,7 +174,7 @@ def test_an_unused_gpu_is_worth_a_line(monkeypatch):
 @pytest.fixture
 def gpu_here(copy: Project) -> Project:
     """Results of a CPU on a machine whose driver shows a GPU, with `device: auto`."""
-    copy.path("sitecustomize.py").write_text(FAKE_DRIVER)
+    copy.path("sitecustomize.py").write_text(FAKE_DRIVER, encoding="utf-8")
     copy.configure({**copy.config, "device": "auto"})
     return copy
 
@@ -185,7 +187,7 @@ def test_auto_on_a_cpu_goes_on_with_the_cpu_s_results(copy):
     cell = next(copy.folder.glob("results/eval/**/eps-*.parquet"))
     cell.unlink()
     copy.snakemake()
-    assert json.loads(cell.with_suffix(".json").read_text())["spec"]["device"] == "cpu"
+    assert json.loads(cell.with_suffix(".json").read_text(encoding="utf-8"))["spec"]["device"] == "cpu"
     assert "Nothing to be done" in copy.snakemake("-n")
 
 

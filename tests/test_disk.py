@@ -40,7 +40,7 @@ def mounted(folder: Path, options: str):
 
 def content(project, plan: Plan, job: Job) -> dict[str, str]:
     """The digests of a finished result, but that of the log of seconds."""
-    digests = json.loads((project.folder / plan.results / job.record).read_text())["digests"]
+    digests = json.loads((project.folder / plan.results / job.record).read_text(encoding="utf-8"))["digests"]
     return {name: value for name, value in digests.items() if name != "log"}
 
 
@@ -72,7 +72,7 @@ def test_a_full_disk(finished, tmp_path, rule):
         filler.unlink()
         code, said = run(finished, plan, job, small)
         assert code == 0, said
-        digests = json.loads((small / job.record).read_text())["digests"]
+        digests = json.loads((small / job.record).read_text(encoding="utf-8"))["digests"]
         assert {name: digests[name] for name in content(finished, plan, job)} == content(finished, plan, job)
 
 

@@ -132,14 +132,14 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform != "linux", reason="PDEATHSIG is Linux's")
 def test_children_end_with_their_parent_however_it_ends(tmp_path):
     script, note = tmp_path / "orphans.py", tmp_path / "pid"
-    script.write_text(ORPHANS)
+    script.write_text(ORPHANS, encoding="utf-8")
     root = str(Path(__file__).resolve().parent.parent)
     parent = subprocess.Popen([sys.executable, script, note], env={**os.environ, "PYTHONPATH": root})
     try:
         deadline = time.monotonic() + 60
-        while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
+        while not (note.exists() and note.read_text(encoding="utf-8")) and time.monotonic() < deadline:
             time.sleep(0.1)
-        child = int(note.read_text())
+        child = int(note.read_text(encoding="utf-8"))
         os.kill(child, signal.SIGTERM)  # not its own affair
         time.sleep(0.2)
         assert running(child)
@@ -155,7 +155,7 @@ def test_children_end_with_their_parent_however_it_ends(tmp_path):
 def running(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
@@ -201,4 +201,4 @@ def test_a_job_of_two_processes(copy):
 
 def steps(folder: Path) -> list[dict]:
     """The training log."""
-    return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -162,7 +162,7 @@ def test_a_checked_file_is_not_read_twice_but_a_changed_one_is(root: Path):  # n
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
     verify(path, entry([]))
-    note = json.loads((path.parent / ".a.bin.checked.json").read_text())
+    note = json.loads((path.parent / ".a.bin.checked.json").read_text(encoding="utf-8"))
     times = path.stat().st_mtime_ns
     path.write_bytes(CONTENT[::-1])
     os.utime(path, ns=(times, times))

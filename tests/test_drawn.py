@@ -19,7 +19,7 @@ from zsr.errors import ZsrError
 from zsr.models.words import tokenize
 
 SETS = Path(canvas.__file__).parents[1] / "sets"
-DRAWN = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(SETS.glob("*.yaml"))}
+DRAWN = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(SETS.glob("*.yaml"))}
 DRAWN = {name: entry for name, entry in DRAWN.items() if entry.get("reader") in ("drawn", "handwritten")}
 ZERO_SHOT = {name: e for name, e in DRAWN.items() if list(e["splits"]) == ["test"]}
 
@@ -139,7 +139,7 @@ def test_denials_are_true_rare_and_never_of_held_out_pairs():
 
 
 def test_the_text_tower_takes_every_caption_and_the_complementary_prompts_of_the_source():
-    arch = yaml.safe_load((SETS.parents[1] / "models/archs/drawn-vit.yaml").read_text())
+    arch = yaml.safe_load((SETS.parents[1] / "models/archs/drawn-vit.yaml").read_text(encoding="utf-8"))
     context = arch["text_cfg"]["context_length"]
     told = tell(scene_of("everything", 3000), np.random.default_rng(0), 4)
     tokenize([caption for captions in told for caption in captions.split(" | ")], context)

@@ -322,9 +322,9 @@ def test_what_a_file_holds_is_named_and_a_replaced_one_is_refused(config, part):
 def test_a_digest_of_a_folder_is_that_of_the_files_that_are_read(files, tmp_path):
     folder = shutil.copytree(files["text"], tmp_path / "text")
     before = duals.folder_digest(folder)
-    (folder / "README.md").write_text("more")
+    (folder / "README.md").write_text("more", encoding="utf-8")
     assert duals.folder_digest(folder) == before == duals.folder_digest(files["text"])
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text("{}", encoding="utf-8")
     assert duals.folder_digest(folder) != before
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ZsrError, match=r"in the layout of sentence-transformers, no tokenizer.json"):
@@ -391,7 +391,7 @@ def test_the_plan_imports_neither_torch_nor_timm(tmp_path):
 
 def rows_of_real() -> list[dict]:
     """The models of config/real.yaml that train."""
-    config = yaml.safe_load((ROOT / "config/real.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config/real.yaml").read_text(encoding="utf-8"))
     return [entry for entry in config["models"] if "method" in entry and entry["method"] != "clip"]
 
 

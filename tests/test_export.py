@@ -36,7 +36,7 @@ def folder(finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cells(finished):
-    return csvs.loads(finished.path("results/tables/cells.csv").read_text())
+    return csvs.loads(finished.path("results/tables/cells.csv").read_text(encoding="utf-8"))
 
 
 def test_plain_open_clip_gives_the_same_bits(finished, folder):
@@ -65,15 +65,15 @@ def test_plain_open_clip_gives_the_same_bits(finished, folder):
 def test_the_preprocessing_and_the_vocabulary_travel(folder):
     import open_clip
 
-    about = json.loads((folder / "rn.tecoa.s0" / export.CONFIG).read_text())
+    about = json.loads((folder / "rn.tecoa.s0" / export.CONFIG).read_text(encoding="utf-8"))
     assert about["preprocess_cfg"] == {"mean": [0.48] * 3, "std": [0.2] * 3}
     _, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder / 'rn.tecoa.s0'}")
     assert tuple(preprocess.transforms[-1].mean) == (0.48, 0.48, 0.48)
-    assert (folder / "rn.tecoa.s0" / "words.txt").read_text().split()[0] == "<pad>"
+    assert (folder / "rn.tecoa.s0" / "words.txt").read_text(encoding="utf-8").split()[0] == "<pad>"
 
 
 def test_the_card_is_filled_from_the_results(folder, cells):
-    text = (folder / "rn.tecoa.s0" / "README.md").read_text()
+    text = (folder / "rn.tecoa.s0" / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(text.split("---")[1])
     assert front["library_name"] == "open_clip"
     mine = cells[cells["id"] == "rn.tecoa.s0"]
@@ -96,7 +96,7 @@ def test_what_cannot_be_plain_is_refused_with_the_reason(finished):
 
 @pytest.mark.parametrize(("name", "reason"), [("vp-pixel", "prompt"), ("laat", "class embeddings"), ("tecoa", None)])
 def test_prompts_and_heads_of_a_methods_own_are_refused(name, reason):
-    arch = yaml.safe_load((PACKAGE / "models/archs/drawn-rn.yaml").read_text())
+    arch = yaml.safe_load((PACKAGE / "models/archs/drawn-rn.yaml").read_text(encoding="utf-8"))
     method = registry.load("methods", name)()
     backbone = build(arch)
     backbone.clip.visual = method.wrap(backbone.visual)
@@ -107,7 +107,7 @@ def test_prompts_and_heads_of_a_methods_own_are_refused(name, reason):
 def test_robustbench_entries_agree_with_the_cells(finished, cells, tmp_path):
     finished.zsr("export", "robustbench", "--to", str(tmp_path))
     assert len(list(tmp_path.glob("*.json"))) == cells["id"].nunique()
-    found = json.loads((tmp_path / "rn.ce.s0.json").read_text())
+    found = json.loads((tmp_path / "rn.ce.s0.json").read_text(encoding="utf-8"))
     assert (found["method"], found["trained_with_eps"]) == ("ce", "0")
     mine = cells[(cells["id"] == "rn.ce.s0") & (cells["attack_name"] != "union")]
     for entry in found["entries"]:
@@ -135,7 +135,7 @@ def test_figures_for_papers(finished, tmp_path):
 
 
 def test_table_gives_the_numbers_of_the_sets(finished):
-    sets = csvs.loads(finished.path("results/tables/sets.csv").read_text())
+    sets = csvs.loads(finished.path("results/tables/sets.csv").read_text(encoding="utf-8"))
     text = finished.zsr("table", "--backbone", "rn", "--attack", "pgd", "--eps", "1/255", "--format", "csv")
     table = pd.read_csv(io.StringIO(text)).set_index("model")
     part = sets[(sets["backbone"] == "rn") & (sets["attack"] == "pgd") & (sets["eps"] == "1/255")]
@@ -150,12 +150,12 @@ def test_table_gives_the_numbers_of_the_sets(finished):
 
 def test_table_as_latex_compiles(finished, tmp_path):
     finished.zsr("table", "--format", "latex", "--quantity", "clean", "--backbone", "rn", "-o", str(tmp_path / "t.tex"))
-    text = (tmp_path / "t.tex").read_text()
+    text = (tmp_path / "t.tex").read_text(encoding="utf-8")
     assert len(latex.check(text)) == 4
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed; the checker of tests/latex.py has passed")
     document = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{text}\\end{{document}}\n"
-    (tmp_path / "d.tex").write_text(document)
+    (tmp_path / "d.tex").write_text(document, encoding="utf-8")
     import subprocess
 
     done = subprocess.run(["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "d.tex"], cwd=tmp_path,
@@ -179,7 +179,7 @@ def test_a_mistake_is_one_line(finished, arguments, line):
 
 def test_a_tables_file_changed_by_hand_is_refused(copy):
     path = copy.path("results/tables/sets.csv")
-    path.write_text(path.read_text().replace("0.", "1.", 1))
+    path.write_text(path.read_text(encoding="utf-8").replace("0.", "1.", 1), encoding="utf-8")
     assert "damaged" in copy.zsr("table", code=1)
 
 
@@ -197,7 +197,7 @@ def test_status_says_what_is_left_from_measured_seconds(copy):
     line = next(line for line in text.splitlines() if line.startswith("evaluate"))
     assert line.split()[1:5] == [str(len(stay)), "0", "0", "3"]
     assert [part for part in text.splitlines() if part.startswith("missing: ")] == [f"missing: {c.title}" for c in gone]
-    seconds = {c: json.loads(copy.path(f"results/{c.record}").read_text())["seconds"] for c in stay}
+    seconds = {c: json.loads(copy.path(f"results/{c.record}").read_text(encoding="utf-8"))["seconds"] for c in stay}
     # their like: the same method, attack and backbone; of the same set if one is left
     wanted = 0.0
     for cell in gone:
@@ -225,7 +225,7 @@ def test_status_knows_what_snakemake_has_begun(copy):
 
 
 def test_unknown_methods_head_is_refused_by_checkpoint(tmp_path):
-    arch = yaml.safe_load((PACKAGE / "models/archs/drawn-rn.yaml").read_text())
+    arch = yaml.safe_load((PACKAGE / "models/archs/drawn-rn.yaml").read_text(encoding="utf-8"))
     backbone, method = build(arch), registry.load("methods", "tima")()
     with pytest.raises(ZsrError, match=r"m\.s0: cannot be exported"):
         export.checkpoint(tmp_path / "m.s0", "m.s0", backbone, method, arch)

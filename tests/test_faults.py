@@ -34,7 +34,7 @@ def test_a_mistake_in_the_config_is_one_line_without_traceback(project):
 
 
 def test_results_that_cannot_be_written(project):
-    project.path("results").write_text("a file where the folder should be")
+    project.path("results").write_text("a file where the folder should be", encoding="utf-8")
     output = project.snakemake("-n", code=1)
     assert "results: cannot be written" in output
     assert "Traceback" not in output
@@ -64,11 +64,11 @@ def test_a_model_over_another_backbone(copy):
     tensors = load_file(folder / "weights.safetensors")
     tensors["visual.conv1.weight"] = tensors["visual.conv1.weight"][:, :2].copy()
     save_file(tensors, folder / "weights.safetensors")
-    record = json.loads((folder / "manifest.json").read_text())
+    record = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     record["digests"]["weights"] = digest(folder / "weights.safetensors")
     record["seal"] = seal(record)
     before = (folder / "manifest.json").stat()
-    (folder / "manifest.json").write_text(json.dumps(record))
+    (folder / "manifest.json").write_text(json.dumps(record), encoding="utf-8")
     os.utime(folder / "manifest.json", ns=(before.st_atime_ns, before.st_mtime_ns))
     target = "results/eval/mini/rn.clip/drawn-colour/pgd/eps-1_255.parquet"
     copy.path(target).unlink()
@@ -115,7 +115,7 @@ def test_jobs_die_with_snakemake_and_training_goes_on_where_it_was(project):
     assert "unlock" in locked
     project.snakemake("--unlock")
     project.snakemake(target)
-    steps = [json.loads(line)["step"] for line in (log / "train.jsonl").read_text().splitlines()]
+    steps = [json.loads(line)["step"] for line in (log / "train.jsonl").read_text(encoding="utf-8").splitlines()]
     assert steps == list(range(400))
     resumed = digest(project.path(target))
     assert not (log / "last.ckpt").exists()
@@ -133,7 +133,7 @@ def wait_for(condition, seconds: float) -> None:
 
 def state(pid: int) -> str:
     """The process's state letter, Z for one that has ended and was not yet waited for."""
-    with open(f"/proc/{pid}/stat") as file:
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         return file.read().rsplit(")", 1)[1].split()[0]
 
 

@@ -193,7 +193,7 @@ def test_damaged_and_foreign_files_get_one_line(tmp_path):
     (tmp_path / "cut.pt").write_bytes(data[: len(data) // 2])
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     torch.save({"optimizer": 3}, tmp_path / "none.pt")
-    (tmp_path / "text.pt").write_text("<html>404</html>")
+    (tmp_path / "text.pt").write_text("<html>404</html>", encoding="utf-8")
     for name, message in (
         ("cut.pt", "cut off|not a checkpoint"),
         ("cut.safetensors", "cut off"),
@@ -227,7 +227,7 @@ def in_cache(cache: Path, repository: str, files: dict[str, bytes]) -> None:
     snapshot = folder / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("a" * 40)
+    (folder / "refs" / "main").write_text("a" * 40, encoding="utf-8")
     for name, data in files.items():
         (snapshot / name).write_bytes(data)
 
@@ -382,7 +382,7 @@ def test_published_checkpoints_are_rows(mini):
 
 
 def test_every_row_of_the_table_belongs_to_weights_that_open_clip_knows():
-    for name, row in yaml.safe_load((ROOT / "zsr/models/published.yaml").read_text()).items():
+    for name, row in yaml.safe_load((ROOT / "zsr/models/published.yaml").read_text(encoding="utf-8")).items():
         catalogue.tagged(*row["base"].split(":"), name)
 
 

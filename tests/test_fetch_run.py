@@ -56,12 +56,14 @@ def test_the_whole_pipeline(project, tmp_path):
 
     env["HF_HUB_CACHE"] = str(cache)
     project.snakemake(env=env)
-    record = json.loads(project.path("results/backbones/vit/manifest.json").read_text())
+    record = json.loads(project.path("results/backbones/vit/manifest.json").read_text(encoding="utf-8"))
     assert record["definition"]["mean"] == [0.5] * 3 and record["definition"]["interpolation"] == "bilinear"
     laid = load_file(project.path("results/models/rn.theirs/weights.safetensors"))
     assert laid and all(torch.equal(value, robust[name]) for name, value in laid.items())
     for model in ("vit.clip", "vit.tga.s0", "rn.clip", "rn.tecoa.s0", "rn.theirs"):
-        cell = json.loads(project.path(f"results/eval/tiny/{model}/drawn-shape/pgd/eps-1_255.json").read_text())
+        cell = json.loads(
+            project.path(f"results/eval/tiny/{model}/drawn-shape/pgd/eps-1_255.json").read_text(encoding="utf-8")
+        )
         assert cell["n"] == 32 and cell["robust_correct"] <= cell["clean_correct"]
     assert "Nothing to be done" in project.snakemake(env=env)
     os.rename(tmp_path / "robust.pt", tmp_path / "moved.pt")  # what is made stays, without its origin

@@ -24,7 +24,7 @@ from zsr.report import gallery as packed
 
 
 def tower(name):
-    arch = yaml.safe_load((PACKAGE / "models" / "archs" / f"{name}.yaml").read_text())
+    arch = yaml.safe_load((PACKAGE / "models" / "archs" / f"{name}.yaml").read_text(encoding="utf-8"))
     return build(arch, seed=3).clip.visual.eval()
 
 
@@ -140,7 +140,7 @@ def test_fates():
 
 
 def configured(**changes):
-    config = yaml.safe_load(MINI.read_text())
+    config = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     config["protocols"][0] |= {"store": "examples"} | changes
     return Plan(config)
 
@@ -189,7 +189,7 @@ def test_shade_is_dark_where_nobody_looks():
 @pytest.mark.slow
 def test_a_finished_gallery_agrees_with_the_rows(finished):
     plan = Plan(finished.config)
-    entries = json.loads(finished.path("results/gallery/entries.json").read_text())
+    entries = json.loads(finished.path("results/gallery/entries.json").read_text(encoding="utf-8"))
     with np.load(finished.path("results/gallery/pictures.npz")) as file:
         pictures = {name: file[name] for name in file.files}
     cells = {(c.wildcards["model"], c.wildcards["dataset"]): c for c in plan.shown}

@@ -46,7 +46,7 @@ def job(out: Path, share: int, hold: float) -> subprocess.Popen:
 
 
 def read(path: Path) -> tuple[str, float, float]:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     (card, start), place = json.JSONDecoder().raw_decode(text)
     return card, start, float(text[place:])
 

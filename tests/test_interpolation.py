@@ -83,7 +83,7 @@ def test_a_mixed_tower_computes_with_mixed_weights():
 
     from zsr.backbones import ARCHS
 
-    clip = build(yaml.safe_load((ARCHS / "drawn-vit.yaml").read_text())).clip.eval()
+    clip = build(yaml.safe_load((ARCHS / "drawn-vit.yaml").read_text(encoding="utf-8"))).clip.eval()
     base = {name: value.numpy().copy() for name, value in clip.state_dict().items()}
     other = {"proj": base["visual.proj"][:, ::-1].copy()}
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -161,7 +161,7 @@ def test_captions_of_a_folder(tmp_path, monkeypatch, table):
     if table.endswith("csv"):
         pd.DataFrame(rows).to_csv(place, index=False)
     else:
-        place.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        place.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     about = {"reader": "folder", "options": {"caption": "said"}, "classes": ["cat", "dog"]}
     assert told(tmp_path / "out", 3, **about) == [
         "picture 1, of cats/a.png", "picture 2, of cats/c.png", "picture 0, of dogs/b.png"
@@ -240,7 +240,7 @@ def test_a_variable_that_is_not_set_stops_everything_before_it_starts(mini, proj
 @pytest.mark.slow
 def test_from_files_to_the_report(mini, project, folder, tmp_path, monkeypatch):
     """Learned on drawn images and given vectors, side by side; cells need neither of the files any more."""
-    names = yaml.safe_load((ROOT / "zsr/data/sets/drawn-source.yaml").read_text())
+    names = yaml.safe_load((ROOT / "zsr/data/sets/drawn-source.yaml").read_text(encoding="utf-8"))
     texts = [t.replace("{}", name) for t in names["templates"] for name in names["classes"]]
     rng = torch.Generator().manual_seed(0)
     vectors = torch.randn(len(texts), 8, generator=rng)
@@ -257,10 +257,10 @@ def test_from_files_to_the_report(mini, project, folder, tmp_path, monkeypatch):
     project.configure(mini)
     project.snakemake(env={"ZSR_HERE": str(tmp_path)})
     place = project.folder / "results"
-    record = json.loads((place / "backbones/lit/manifest.json").read_text())
+    record = json.loads((place / "backbones/lit/manifest.json").read_text(encoding="utf-8"))
     assert record["held_out"]["images"] == 25 and 0 <= record["held_out"]["accuracy"] <= 1
-    assert len((place / "backbones/lit/train.jsonl").read_text().splitlines()) == 20
-    cells = [json.loads(path.read_text()) for path in (place / "eval").rglob("*.json")]
+    assert len((place / "backbones/lit/train.jsonl").read_text(encoding="utf-8").splitlines()) == 20
+    cells = [json.loads(path.read_text(encoding="utf-8")) for path in (place / "eval").rglob("*.json")]
     assert sorted(cell["spec"]["method"] for cell in cells) == ["clip", "tecoa"]
     assert (place / "report.html").exists() and str(tmp_path) not in json.dumps(record["spec"])
     (tmp_path / "v.safetensors").rename(tmp_path / "w.safetensors")
@@ -280,7 +280,7 @@ NEEDED = ("ZSR_REAL_DATA", "ZSR_REAL_TEXT")
 )
 def test_zero_shot_accuracy_of_the_real_dual_encoder():
     """59.5 % of CIFAR-10's 2,000 test images was recorded for it at 224 pixels, with five templates."""
-    config = yaml.safe_load((ROOT / "config/real.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config/real.yaml").read_text(encoding="utf-8"))
     dual = config["backbones"][0]["dual"]
     image, projection = (Path(expand(dual[part]["weights"])) for part in ("image", "projection"))
     folder = Path(expand(dual["text"]["sentence"]))

@@ -31,7 +31,9 @@ def launched() -> set[str]:
     """file.function of every `function[grid](…)` in the launchers."""
     found = set()
     for path in (HERE.parent / "zsr_kernels" / "cuda").glob("*.py"):
-        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        calls = [
+            node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        ]
         found |= {f"{path.stem}.{f.value.id}" for f in calls if isinstance(f, ast.Subscript)}
     return found
 

@@ -15,7 +15,7 @@ KERNELS = sorted((HERE.parent / "zsr_kernels" / "cuda").glob("*.py"))
 SCRIPT = HERE / "kernel_cases.py"
 NAMES = [
     node.name
-    for node in ast.parse(SCRIPT.read_text()).body
+    for node in ast.parse(SCRIPT.read_text(encoding="utf-8")).body
     if isinstance(node, ast.FunctionDef)
     and any(isinstance(d, ast.Name) and d.id == "case" for d in node.decorator_list)
 ]
@@ -38,7 +38,7 @@ def test_interpreted(name, outcomes):
 
 def calls(path: Path, names: set[str]) -> list[ast.Call]:
     """Calls of tl.<name> in a file."""
-    found = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    found = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
     return [n for n in found if isinstance(n.func, ast.Attribute) and n.func.attr in names and _is_tl(n.func.value)]
 
 
@@ -58,7 +58,7 @@ def test_every_minimum_and_maximum_propagates_nan():
 def test_every_load_that_enters_arithmetic_is_widened():
     """Loads of gradients may be half precision: `.to(tl.float32)` before anything else (the copy of a row may stay)."""
     for path in KERNELS:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         for line in text.splitlines():
             if "tl.load(g " in line or "tl.load(g_best " in line:
                 assert ".to(tl.float32)" in line or "tl.store(" in line, f"{path.name}: {line.strip()}"

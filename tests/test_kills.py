@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_killed_at_random_moments(project, finished):
-    config = yaml.safe_load(MINI.read_text())
+    config = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     config["backbones"] = config["backbones"][:1]
     config["models"] = [model for model in config["models"] if model["name"] != "ce"]
     config["protocols"][0] |= {"datasets": ["drawn-colour"], "attacks": config["protocols"][0]["attacks"][:1]}

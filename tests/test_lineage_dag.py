@@ -17,7 +17,7 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm
 
 
 def config() -> dict:
-    raw = yaml.safe_load(MINI.read_text())
+    raw = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     raw["backbones"] = raw["backbones"][:1]
     raw["data"] += [
         {"name": "bare", "reader": "drawn", "options": {"view": "source"}, "splits": {"train": 128}},
@@ -58,7 +58,7 @@ def weights(project, model: str) -> dict[str, np.ndarray]:
 
 
 def manifest(project, model: str) -> dict:
-    return json.loads(project.path(f"results/models/{model}/manifest.json").read_text())
+    return json.loads(project.path(f"results/models/{model}/manifest.json").read_text(encoding="utf-8"))
 
 
 def test_a_training_at_rate_zero_on_another_tower_keeps_its_weights(made):
@@ -68,7 +68,7 @@ def test_a_training_at_rate_zero_on_another_tower_keeps_its_weights(made):
     tower, original = (load_file(folder / name / "weights.safetensors") for name in ("rn.tecoa.s1", "rn"))
     moved = {name for name in original if original[name].tobytes() != tower[name].tobytes()}
     assert tower.keys() == original.keys() and moved == {f"visual.{name}" for name in weights(made, "rn.tecoa.s1")}
-    about = json.loads((folder / "rn.tecoa.s1" / "manifest.json").read_text())
+    about = json.loads((folder / "rn.tecoa.s1" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest(made, "rn.still.s1")["backbone"] == about["digests"]["weights"]
     same = rows(made, "rn.still.s1")["clean"] == rows(made, "rn.tecoa.s1")["clean"]
     assert same.mean() > 0.5
@@ -86,7 +86,10 @@ def test_at_its_ends_an_interpolation_gives_the_rows_of_the_ends(made):
 
 def test_the_student_names_its_teacher(made):
     assert manifest(made, "rn.dual.s1")["teacher"] == manifest(made, "rn.tecoa.s1")["digests"]["weights"]
-    log = [json.loads(line) for line in made.path("results/models/rn.dual.s1/train.jsonl").read_text().splitlines()]
+    log = [
+        json.loads(line)
+        for line in made.path("results/models/rn.dual.s1/train.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert log[0]["clean_teacher"] == pytest.approx(0, abs=0.05)  # the student starts as the original
     assert log[0]["robust_teacher"] > 0 and log[-1]["loss"] > 0
 
@@ -111,7 +114,7 @@ def test_tables_and_report_say_what_is_not_zero_shot(made):
     methods = pd.read_csv(made.path("results/tables/methods.csv"))
     zero_shot = methods[methods["scope"] == "zero-shot"].set_index("model")["clean"]
     assert np.isnan(zero_shot["probe (not zero-shot)"]) and zero_shot.drop("probe (not zero-shot)").notna().all()
-    page = made.path("results/report.html").read_text()
+    page = made.path("results/report.html").read_text(encoding="utf-8")
     assert "probe (not zero-shot)" in page and "mix-a50" in page
     assert "probe: not zero-shot, it cannot classify handwritten-digits" in made.zsr("status")
 
@@ -126,7 +129,7 @@ def test_a_probes_accuracy_is_that_of_its_layer(made):
     folder = made.path("results")
     opened = load_model(
         folder / "backbones/rn/weights.safetensors",
-        json.loads((folder / "backbones/rn/manifest.json").read_text()),
+        json.loads((folder / "backbones/rn/manifest.json").read_text(encoding="utf-8")),
         folder / "models/rn.probe.s0/weights.safetensors",
         manifest(made, "rn.probe.s0"),
         LinearProbe(classes=60).wrap,

@@ -452,13 +452,13 @@ def test_mistakes_are_named_before_the_first_step(tmp_path):
 
 
 def mini(**model) -> dict:
-    config = yaml.safe_load(MINI.read_text())
+    config = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     config["models"] += [{"name": "learned", "method": "advvlp", "backbones": ["vit"], **model}]
     return config
 
 
 def test_a_model_that_trains_text_has_class_embeddings_of_its_own():
-    plan, without = Plan(mini()), Plan(yaml.safe_load(MINI.read_text()))
+    plan, without = Plan(mini()), Plan(yaml.safe_load(MINI.read_text(encoding="utf-8")))
     own = {key for key in plan.jobs if key[0] == "texts"}
     assert {job.outputs["head"] for job in plan.jobs.values() if job.rule == "texts"} == {
         f"heads/vit.learned.s0/{name}.safetensors" for name in ("drawn-colour", "mini-source", "handwritten-digits")
@@ -512,7 +512,7 @@ def test_the_dag_makes_evaluates_and_names_them(copy):
     copy.configure(config)
     cell = "results/eval/mini/vit.learned.s0/drawn-colour/pgd/eps-4_255.json"
     copy.snakemake(cell)
-    records = [yaml.safe_load(copy.path(path).read_text()) for path in (
+    records = [yaml.safe_load(copy.path(path).read_text(encoding="utf-8")) for path in (
         cell,
         "results/heads/vit.learned.s0/drawn-colour.json",
         "results/heads/vit/drawn-colour.json",

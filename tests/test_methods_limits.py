@@ -167,7 +167,7 @@ def test_components_say_what_they_need():
 
 def test_the_table_of_methods_is_whole():
     """Every method has a row, and every setting it has is named there."""
-    text = (registry.ROOT / "docs/methods.md").read_text()
+    text = (registry.ROOT / "docs/methods.md").read_text(encoding="utf-8")
     rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `") and row.count("|") == 8}
     found = set(registry.names("methods")) - {"adversarial"}  # the base of the others
     assert rows.keys() == found

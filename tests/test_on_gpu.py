@@ -103,7 +103,7 @@ def rows(bare) -> list[dict]:
 @needs_triton
 def test_every_part_runs_in_the_bare_environment(bare, rows):
     out, output = bare
-    assert [row for row in rows if "error" in row] == [], (out / "log.txt").read_text()[-3000:]
+    assert [row for row in rows if "error" in row] == [], (out / "log.txt").read_text(encoding="utf-8")[-3000:]
     assert tuple(dict.fromkeys(row["part"] for row in rows)) == PARTS
     assert {path.name for path in out.iterdir()} == {"rows.jsonl", "log.txt"}, "few files come back from a lent machine"
     table = output[output.index("A TINY RUN") :]
@@ -172,18 +172,20 @@ def test_every_part_has_a_file_and_time():
 def replaced(folder: Path, code: str, limit: int = 60) -> Path:
     """A copy whose part `copy` is another, with another time limit."""
     checkout(folder)
-    (folder / "benchmarks" / "gpu" / "parts" / "copy.py").write_text(code)
+    (folder / "benchmarks" / "gpu" / "parts" / "copy.py").write_text(code, encoding="utf-8")
     script = folder / "benchmarks" / "on_gpu.py"
-    text, count = re.subn(r'"copy": Part\((\d+), \d+\)', rf'"copy": Part(\1, {limit})', script.read_text())
+    text, count = re.subn(
+        r'"copy": Part\((\d+), \d+\)', rf'"copy": Part(\1, {limit})', script.read_text(encoding="utf-8")
+    )
     assert count == 1
-    script.write_text(text)
+    script.write_text(text, encoding="utf-8")
     return folder
 
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -196,7 +198,7 @@ def wait_until(condition, seconds: float = 120.0) -> None:
 
 
 def child_of(out: Path) -> int:
-    return int(re.search(r"started (\d+)", (out / "log.txt").read_text())[1])
+    return int(re.search(r"started (\d+)", (out / "log.txt").read_text(encoding="utf-8"))[1])
 
 
 @pytest.mark.slow
@@ -221,14 +223,14 @@ def test_a_failed_case_does_not_stop_the_part(tmp_path):
     assert (whole["case"], whole["unit"]) == ("matrix product, fp16", WHOLE_CASE)
     assert "ended with status 1" in ended["error"]
     assert "device copy: ZeroDivisionError" in output
-    assert "Traceback" in (out / "log.txt").read_text()
+    assert "Traceback" in (out / "log.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_sigterm_prints_the_table(tmp_path):
     folder, out = replaced(tmp_path / "checkout", HANGS), tmp_path / "out"
     process = start(folder, "--only", "copy", "memory", "--out", str(out))
-    wait_until(lambda: (out / "log.txt").exists() and "started" in (out / "log.txt").read_text())
+    wait_until(lambda: (out / "log.txt").exists() and "started" in (out / "log.txt").read_text(encoding="utf-8"))
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
@@ -240,9 +242,11 @@ def test_sigterm_prints_the_table(tmp_path):
 def test_a_resumed_run_skips_finished_cases(tmp_path):
     folder, first, second = checkout(tmp_path / "checkout"), tmp_path / "first", tmp_path / "second"
     run(folder, "--only", "copy", "--out", str(first))
-    lines = (first / "rows.jsonl").read_text().splitlines(keepends=True)
+    lines = (first / "rows.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     assert len(lines) == 10, "five cases: a measurement and the end of each"
-    (first / "rows.jsonl").write_text("".join(lines[:5]) + lines[5][:40])  # the third case is not ended: a row cut off
+    (first / "rows.jsonl").write_text(
+        "".join(lines[:5]) + lines[5][:40], encoding="utf-8"
+    )  # the third case is not ended: a row cut off
     output = run(folder, "--only", "copy", "--resume", str(first), "--out", str(second))
     rest = [f"matrix product, {precision}" for precision in ("bf16", "tf32", "fp32")]
     assert list(dict.fromkeys(row["case"] for row in read([second / "rows.jsonl"]))) == rest
@@ -273,7 +277,7 @@ def test_a_part_that_does_not_fit_is_not_started(tmp_path):
 @pytest.mark.parametrize("driver", [None, "echo 'NVIDIA-SMI has failed'; exit 9"])
 def test_without_a_driver_nothing_is_started(driver, tmp_path):
     if driver:
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{driver}\n")
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{driver}\n", encoding="utf-8")
         (tmp_path / "nvidia-smi").chmod(0o755)
     command = [sys.executable, str(ROOT / "benchmarks" / "on_gpu.py"), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": f"{tmp_path}:/bin"})
@@ -284,13 +288,15 @@ def test_without_a_driver_nothing_is_started(driver, tmp_path):
 
 @pytest.mark.slow
 def test_a_torch_that_sees_no_gpu_stops_the_command(tmp_path):
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 580.1\n")
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 580.1\n", encoding="utf-8")
     (tmp_path / "nvidia-smi").chmod(0o755)
     hidden = {"PATH": f"{tmp_path}:/bin", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(ROOT / "benchmarks" / "on_gpu.py"), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **hidden})
     assert done.returncode == 1 and "torch sees no GPU" in done.stderr
-    assert (tmp_path / "out" / "log.txt").read_text().count("---") == 1, "the other parts would fail too"
+    assert (tmp_path / "out" / "log.txt").read_text(encoding="utf-8").count("---") == 1, (
+        "the other parts would fail too"
+    )
 
 
 def test_the_parent_imports_no_torch():
@@ -378,21 +384,24 @@ def test_the_log_is_made_of_the_committed_rows():
 
 def test_a_run_is_stored_under_its_card(tmp_path):
     path, folder = tmp_path / "rows.jsonl", tmp_path / "kept"
-    path.write_text(json.dumps(row("copy", "device copy", "torch", 3012.0, "GB/s")) + "\n")
+    path.write_text(json.dumps(row("copy", "device copy", "torch", 3012.0, "GB/s")) + "\n", encoding="utf-8")
     kept = gpu_log.store_run(path, folder)
     assert kept.name == "nvidia-h100-80gb-hbm3-2027-01-01.jsonl"
     text = gpu_log.table(read([kept]))
     assert "| 3,000 | 3,012 | NVIDIA H100 80GB HBM3, 2027-01-01 |" in text
     assert text.count("| open |") == len(QUESTIONS) - 1
-    path.write_text(path.read_text() + json.dumps(row("copy", "device copy", "", 3.0, WHOLE_CASE)) + "\n")
+    path.write_text(
+        path.read_text(encoding="utf-8") + json.dumps(row("copy", "device copy", "", 3.0, WHOLE_CASE)) + "\n",
+        encoding="utf-8",
+    )
     assert gpu_log.store_run(path, folder) == kept, "the same run, which has gone on"
-    path.write_text(json.dumps(row("copy", "device copy", "torch", 3013.0, "GB/s")) + "\n")
+    path.write_text(json.dumps(row("copy", "device copy", "torch", 3013.0, "GB/s")) + "\n", encoding="utf-8")
     assert gpu_log.store_run(path, folder).name == "nvidia-h100-80gb-hbm3-2027-01-01-2.jsonl"
 
 
 @pytest.mark.parametrize("change, reason", [({"tiny": True}, "a tiny run"), ({"driver": ""}, "no row of a GPU")])
 def test_rows_without_meaning_are_not_stored(change, reason, tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps(row("copy", "device copy", "torch", 1.0, "GB/s") | change) + "\n")
+    path.write_text(json.dumps(row("copy", "device copy", "torch", 1.0, "GB/s") | change) + "\n", encoding="utf-8")
     with pytest.raises(SystemExit, match=reason):
         gpu_log.store_run(path, tmp_path / "kept")

@@ -57,7 +57,7 @@ def rendered(results):
 @pytest.fixture(scope="module")
 def file(rendered, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(rendered[0])
+    path.write_text(rendered[0], encoding="utf-8")
     return path
 
 
@@ -224,7 +224,7 @@ def test_paper_size_is_small_and_quick(tmp_path):
     assert len(text.encode()) < 5e6
     assert seconds < 20
     if EXECUTABLE:
-        (tmp_path / "report.html").write_text(text)
+        (tmp_path / "report.html").write_text(text, encoding="utf-8")
         with Chromium() as chromium:
             assert chromium.open(tmp_path / "report.html") < 15
             assert not chromium.errors

@@ -168,13 +168,13 @@ def test_from_the_teacher_to_the_report_and_again_after_an_interruption(taught, 
     plan = Plan(taught)
     job = plan.job("pretrain", {"backbone": "vit"})
     made = project.folder / plan.results / "backbones" / "vit"
-    record = json.loads((made / "manifest.json").read_text())
-    lit = json.loads((made.parent / "lit" / "manifest.json").read_text())
+    record = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    lit = json.loads((made.parent / "lit" / "manifest.json").read_text(encoding="utf-8"))
     sets = complete(copy.deepcopy(taught))["datasets"]
     seen = np.unique(np.load(project.folder / plan.results / "data/mini-source/train/native/labels.npy"))
     texts = len(seen) * len(sets["mini-source"]["templates"]) + len(sets["more"]["classes"])  # captions that occur
     assert record["teacher"] == lit["digests"]["weights"] and record["taught"] == {"images": 256, "texts": texts}
-    rows = [json.loads(line) for line in (made / "train.jsonl").open()]
+    rows = [json.loads(line) for line in (made / "train.jsonl").open(encoding="utf-8")]
     assert len(rows) == 200 and rows[-1]["image_cosine"] > rows[0]["image_cosine"] + 0.3
     assert (project.folder / plan.results / "report.html").exists()
 

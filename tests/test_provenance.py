@@ -20,7 +20,7 @@ def tree(tmp_path: Path):
     def write(name: str, text: str) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
 
     write("workflow/__init__.py", "")
     write("workflow/job.py", "import numpy\nfrom zsr.loss import loss\n")
@@ -116,7 +116,7 @@ def test_stages_of_the_report_are_apart():
 
 
 def test_numbers_of_others_count_where_they_are_read():
-    plan = Plan(yaml.safe_load(MINI.read_text()))
+    plan = Plan(yaml.safe_load(MINI.read_text(encoding="utf-8")))
     tables, report, figures = (
         {path for path in provenance.fingerprint(job.spec["code"]["roots"]).files if path.startswith("resources/")}
         for job in (plan.tables, plan.report, plan.figures)
@@ -149,7 +149,7 @@ def test_a_missing_root_and_a_syntax_error_are_named(tree, tmp_path):
 
 def test_environments_pin_what_the_lock_pins():
     lock = {}
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             name, _, version = line.split(";")[0].strip().partition("==")
             lock[name.lower().replace("_", "-")] = version

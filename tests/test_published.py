@@ -204,7 +204,9 @@ def test_the_rate_of_the_recipe_is_a_setting_and_a_subset_is_said():
 
 def test_what_the_plan_says_of_a_model_is_enough(tmp_path):
     """Few shots of the whole way from a config: no job has to run for what is asked to be told apart."""
-    plan = Plan(yaml.safe_load((registry.ROOT / "config/fewshot.yaml").read_text()) | {"results": str(tmp_path)})
+    plan = Plan(
+        yaml.safe_load((registry.ROOT / "config/fewshot.yaml").read_text(encoding="utf-8")) | {"results": str(tmp_path)}
+    )
     few = next(job for job in plan.cells if plan.asked[job.record].entry["name"] == "fap")
     told = gather.model(plan, few)
     assert told["recipe"]["shots"] == 16 and told["settings"]["depth"] == 0

@@ -194,7 +194,7 @@ def test_coop_splits(name: str, root: Path, tmp_path: Path):  # noqa: F811
     rows, wanted = COOP[name]
     found = define(f"coop-{name}")
     split = root / name / found["options"]["split_file"]
-    split.write_text(json.dumps({"train": [], "val": [], "test": rows}))
+    split.write_text(json.dumps({"train": [], "val": [], "test": rows}), encoding="utf-8")
     _, labels, _ = run(spec_of(found, "test", SMALL, len(rows)), tmp_path / "out")
     assert labels.tolist() == wanted
 
@@ -209,7 +209,8 @@ def test_coop_labels_by_sorted_folders(name: str):
 def test_coop_refuses_another_order(root: Path, tmp_path: Path):  # noqa: F811
     archives.dtd(root)
     (root / "dtd/split_zhou_DescribableTextures.json").write_text(
-        '{"train": [], "val": [], "test": [["banded/banded_0001.jpg", 3, "banded"]]}'
+        '{"train": [], "val": [], "test": [["banded/banded_0001.jpg", 3, "banded"]]}',
+        encoding="utf-8",
     )
     with pytest.raises(ZsrError, match="label 3 is 'banded' there"):
         run(spec_of(define("coop-dtd"), "test", SMALL, 1), tmp_path / "out")
@@ -218,7 +219,9 @@ def test_coop_refuses_another_order(root: Path, tmp_path: Path):  # noqa: F811
 def test_coop_refuses_another_order_where_keys_are_numbers(root: Path, tmp_path: Path):  # noqa: F811
     archives.flowers102(root)
     rows = [["image_00006.jpg", 3, "english marigold"]]  # the fifth
-    (root / "flowers102/split_zhou_OxfordFlowers.json").write_text(json.dumps({"train": [], "val": [], "test": rows}))
+    (root / "flowers102/split_zhou_OxfordFlowers.json").write_text(
+        json.dumps({"train": [], "val": [], "test": rows}), encoding="utf-8"
+    )
     with pytest.raises(ZsrError, match="label 3 is 'englishmarigold' there"):
         run(spec_of(define("coop-flowers102"), "test", SMALL, 1), tmp_path / "out")
 

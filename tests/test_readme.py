@@ -16,7 +16,7 @@ from zsr.recipe import Recipe
 from zsr.task import Task
 from zsr.train import Source, fine_tune
 
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
@@ -40,7 +40,8 @@ def test_the_method_trains(tmp_path, monkeypatch):
     path.write_text(
         "from dataclasses import dataclass\nimport torch.nn.functional as F\nfrom torch import Tensor\n"
         "from zsr.methods.adversarial import AdversarialMethod\nfrom zsr.methods.base import Batch\n"
-        "from zsr.task import Task\n" + code
+        "from zsr.task import Task\n" + code,
+        encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     method = __import__("smooth_of_readme").Smooth(smoothing=0.2)
@@ -65,7 +66,7 @@ def test_links_lead_somewhere(target):
 ATTACKS = [
     block
     for name in ("README.md", "docs/attacks.md")
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     if "from zsr.attacks import" in block
 ]
 

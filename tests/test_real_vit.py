@@ -19,8 +19,8 @@ from zsr.store import digest
 from zsr.task import Task
 from zsr.train import Source, fine_tune, trained_tensors
 
-DEFINITION = yaml.safe_load((ROOT / "zsr/models/archs/real-vit.yaml").read_text())
-CONFIG = yaml.safe_load((ROOT / "config/real-vit.yaml").read_text())
+DEFINITION = yaml.safe_load((ROOT / "zsr/models/archs/real-vit.yaml").read_text(encoding="utf-8"))
+CONFIG = yaml.safe_load((ROOT / "config/real-vit.yaml").read_text(encoding="utf-8"))
 CLASSES = ["red cat", "green cat", "blue dog"]
 
 

@@ -15,7 +15,7 @@ def results():
 @pytest.fixture
 def folder(results, tmp_path):
     for name, table in tables.build(results.cells, results.rows, results.models).items():
-        (tmp_path / f"{name}.csv").write_text(csvs.dumps(table))
+        (tmp_path / f"{name}.csv").write_text(csvs.dumps(table), encoding="utf-8")
     return tmp_path
 
 
@@ -32,7 +32,10 @@ def counted(results):
 def test_what_the_tables_say_is_what_the_rows_give(results, folder):
     done = Recount(folder, counted(results)).run()
     assert done.faults == []
-    lines = {name: len((folder / f"{name}.csv").read_text().splitlines()) - 1 for name in ("cells", "sets", "methods")}
+    lines = {
+        name: len((folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()) - 1
+        for name in ("cells", "sets", "methods")
+    }
     assert done.checked == 3 * lines["cells"] + 2 * lines["sets"] + 3 * lines["methods"]
 
 
@@ -40,10 +43,10 @@ def test_what_the_tables_say_is_what_the_rows_give(results, folder):
 @pytest.mark.parametrize("column", ["clean", "robust"])
 def test_a_changed_number_is_named(results, folder, table, column):
     path = folder / f"{table}.csv"
-    frame = csvs.loads(path.read_text())
+    frame = csvs.loads(path.read_text(encoding="utf-8"))
     place = len(frame) // 2
     frame.loc[place, column] += 0.005
-    path.write_text(csvs.dumps(frame))
+    path.write_text(csvs.dumps(frame), encoding="utf-8")
     (fault,) = Recount(folder, counted(results)).run().faults
     assert fault.startswith(f"{table}.csv: ") and f": {column} is " in fault
     assert frame.loc[place, "model"] in fault or frame.loc[place].get("id", "?") in fault
@@ -60,8 +63,8 @@ def test_a_verdict_that_differs_moves_cells_sets_and_means(results, folder):
 @pytest.mark.parametrize("table", ["cells", "sets", "methods"])
 def test_lines_too_few_are_named(results, folder, table):
     path = folder / f"{table}.csv"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]))
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]), encoding="utf-8")
     faults = Recount(folder, counted(results)).run().faults
     assert sum(fault.startswith(f"{table}.csv: no line for ") for fault in faults) == 1
 

@@ -44,7 +44,7 @@ def expected(project: Project, wanted: Callable[[Job], bool]) -> set[str]:
     """The records of the plan's jobs for which `wanted` holds."""
     plan = Plan(project.config)
     jobs = {job for job in plan.jobs.values() if wanted(job)}
-    if jobs & set(plan.shown) or asked(project.config) != asked(yaml.safe_load(MINI.read_text())):
+    if jobs & set(plan.shown) or asked(project.config) != asked(yaml.safe_load(MINI.read_text(encoding="utf-8"))):
         jobs.add(plan.gallery)  # it shows some of the cells, and the config says which
     return {f"{plan.results}/{job.record}" for job in jobs}
 
@@ -87,7 +87,7 @@ def test_each_job_has_recorded_its_spec_as_its_only_param(finished):
     recorded = {}
     for path in (finished.folder / ".snakemake" / "metadata").rglob("*"):
         if path.is_file():
-            record = json.loads(path.read_text())
+            record = json.loads(path.read_text(encoding="utf-8"))
             recorded[record["params"][0] if record["params"] else None] = len(record["params"])
     specs = {repr(job.text) for job in plan.jobs.values()}
     assert set(recorded) == specs
@@ -105,7 +105,7 @@ def test_other_results_than_those_that_snakemake_remembers_are_asked(copy):
     plan = Plan(copy.config)
     name = str(plan.results / plan.tables.record)
     path = copy.path(name)
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     assert remembered(path, copy.path(".snakemake/metadata") / metadata_name(name))
     record["spec"]["cells"] = record["spec_hash"] = "before"
     del record["seal"]
@@ -135,8 +135,10 @@ def test_weights_and_data_touched(copy):
 
 def test_comments_docstrings_and_formatting(copy):
     for name in ("zsr/train.py", "zsr/methods/tecoa.py", "zsr_kernels/reference.py", "zsr/evaluate.py"):
-        text = copy.path(name).read_text()
-        copy.path(name).write_text("# a comment\n" + text.replace('"""', '"""Said otherwise. ', 1) + "\n\n# the end\n")
+        text = copy.path(name).read_text(encoding="utf-8")
+        copy.path(name).write_text(
+            "# a comment\n" + text.replace('"""', '"""Said otherwise. ', 1) + "\n\n# the end\n", encoding="utf-8"
+        )
     check(copy, lambda job: False)
 
 
@@ -164,27 +166,31 @@ def test_a_shared_part_of_the_training_loop(copy):
 
 
 def test_the_reference_of_the_fused_step(copy):
-    copy.path("zsr_kernels/reference.py").write_text(copy.path("zsr_kernels/reference.py").read_text() + "\nX = 1\n")
+    copy.path("zsr_kernels/reference.py").write_text(
+        copy.path("zsr_kernels/reference.py").read_text(encoding="utf-8") + "\nX = 1\n", encoding="utf-8"
+    )
     attacks = either(of_model("tecoa"), lambda job: job.rule == "evaluate")
     check(copy, either(is_t, attacks))
 
 
 def test_report_code(copy):
-    copy.path("zsr/report/page.py").write_text(copy.path("zsr/report/page.py").read_text() + "\nX = 1\n")
+    copy.path("zsr/report/page.py").write_text(
+        copy.path("zsr/report/page.py").read_text(encoding="utf-8") + "\nX = 1\n", encoding="utf-8"
+    )
     check(copy, lambda job: job.rule == "report")
 
 
 def test_a_vocabulary(copy):
     words = copy.path("zsr/models/words.txt")
-    words.write_text(words.read_text() + "zebra\n")
+    words.write_text(words.read_text(encoding="utf-8") + "zebra\n", encoding="utf-8")
     check(copy, lambda job: job.rule != "prepare")
 
 
 def test_a_class_name(copy):
     path = next(copy.path("zsr/data/sets").glob("handwritten-digits.yaml"))
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert text.count("digit 7") == 1
-    path.write_text(text.replace("digit 7", "digit 7 7"))
+    path.write_text(text.replace("digit 7", "digit 7 7"), encoding="utf-8")
     reads = {"heads", "evaluate"}
     check(copy, either(is_t, lambda job: job.rule in reads and job.wildcards["dataset"] == "handwritten-digits"))
 
@@ -341,7 +347,7 @@ def test_memory_lost_then_code_changed(copy):
 def test_code_edited_while_jobs_are_queued(copy):
     """The edit happens in a job that runs first; those planned with the old code must not publish."""
     copy.path("results/eval").rename(copy.path("old"))
-    body = copy.path("workflow/scripts/evaluate.py").read_text()
+    body = copy.path("workflow/scripts/evaluate.py").read_text(encoding="utf-8")
     late = 'if __name__ == "__main__":\n'
     edit = (
         "    from pathlib import Path\n"
@@ -350,7 +356,7 @@ def test_code_edited_while_jobs_are_queued(copy):
         "        loop.write_text(loop.read_text() + '\\nedited = 1\\n')\n"
     )
     assert body.count(late) == 1
-    copy.path("workflow/scripts/evaluate.py").write_text(body.replace(late, late + edit))
+    copy.path("workflow/scripts/evaluate.py").write_text(body.replace(late, late + edit), encoding="utf-8")
     message = copy.snakemake("--until", "evaluate", code=1)
     assert "the code changed after this job was planned" in message
     assert not list(copy.path("results/eval").rglob("*.parquet"))
@@ -359,11 +365,11 @@ def test_code_edited_while_jobs_are_queued(copy):
 def test_code_edited_while_a_job_runs(copy):
     _, path = a_cell(copy)
     path.unlink()
-    body = copy.path("workflow/scripts/evaluate.py").read_text()
+    body = copy.path("workflow/scripts/evaluate.py").read_text(encoding="utf-8")
     line = "    write_rows("
     assert body.count(line) == 1
     edit = "    open('zsr/rows.py', 'a').write('\\nedited = 1\\n')\n"
-    copy.path("workflow/scripts/evaluate.py").write_text(body.replace(line, edit + line))
+    copy.path("workflow/scripts/evaluate.py").write_text(body.replace(line, edit + line), encoding="utf-8")
     message = copy.snakemake(str(path.relative_to(copy.folder)), code=1)
     assert "the code changed after this job was planned" in message
     assert not path.exists()
@@ -375,13 +381,16 @@ def test_without_and_then_with_conda(copy, tmp_path):
     stub.parent.mkdir()
     info = '{"conda_prefix": "/opt/conda", "root_prefix": "/opt/conda", "platform": "linux-64"}'
     strict = '{"get": {"channel_priority": "strict"}}'
-    stub.write_text(f"""#!/bin/sh
+    stub.write_text(
+        f"""#!/bin/sh
 case "$*" in
   *--version*) echo "conda 25.1.0";;
   *info*) echo '{info}';;
   *"config --get channel_priority"*) echo '{strict}';;
 esac
-""")
+""",
+        encoding="utf-8",
+    )
     stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
     text = copy.snakemake("-n", "--use-conda", env={"PATH": f"{stub.parent}:{os.environ['PATH']}"})
     assert "Nothing to be done" in text
@@ -406,7 +415,7 @@ def test_why_names_the_key_and_the_file(copy):
 
 def test_two_runs_make_the_same_weights_and_verdicts(finished, tmp_path):
     again = copy_project(tmp_path / "again")
-    config = yaml.safe_load(MINI.read_text())
+    config = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     config["backbones"] = config["backbones"][:1]
     again.configure(config)
     start = time.time()
@@ -415,7 +424,10 @@ def test_two_runs_make_the_same_weights_and_verdicts(finished, tmp_path):
     plan = Plan(again.config)
     for job in plan.jobs.values():
         if job.rule in ("prepare", "pretrain", "heads", "finetune", "evaluate"):
-            one, two = (json.loads((p.folder / plan.results / job.record).read_text()) for p in (finished, again))
+            one, two = (
+                json.loads((p.folder / plan.results / job.record).read_text(encoding="utf-8"))
+                for p in (finished, again)
+            )
             keys = {"prepare": ("images", "labels"), "heads": ("head",), "evaluate": ("rows",)}.get(
                 job.rule, ("weights",)
             )

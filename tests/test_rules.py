@@ -12,7 +12,9 @@ from zsr.plan import Plan
 RULES = {
     match[1]: match[2]
     for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
-    for match in re.finditer(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.MULTILINE | re.DOTALL)
+    for match in re.finditer(
+        r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
 }
 
 
@@ -42,7 +44,7 @@ def test_the_rule_writes_what_the_layout_says_and_its_record_last(name):
 
 
 def test_conda_environments_are_those_of_the_specs():
-    for job in Plan(yaml.safe_load(MINI.read_text())).jobs.values():
+    for job in Plan(yaml.safe_load(MINI.read_text(encoding="utf-8"))).jobs.values():
         assert f'"../../envs/{job.spec["environment"]["name"]}.yaml"' in RULES[job.rule]
         if "device" in job.spec:
             assert re.search(r"gpu=.*\bgpus\(\)", RULES[job.rule]), "what runs on a device may ask for a GPU"
@@ -51,7 +53,7 @@ def test_conda_environments_are_those_of_the_specs():
 
 
 def profile(name: str) -> dict:
-    return yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
+    return yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text(encoding="utf-8"))
 
 
 def test_both_profiles_keep_the_promise_of_reruns():
@@ -67,7 +69,7 @@ def test_both_profiles_keep_the_promise_of_reruns():
 def test_the_default_configs_name_what_exists():
     configs = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
     for path in configs:
-        assert Plan(yaml.safe_load(path.read_text())).cells, path.name
+        assert Plan(yaml.safe_load(path.read_text(encoding="utf-8"))).cells, path.name
 
 
 def test_a_spec_that_no_command_takes_is_refused(mini):

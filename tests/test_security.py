@@ -68,7 +68,7 @@ def complaints(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_call_runs_what_it_reads(path):
-    assert complaints(path.read_text()) == []
+    assert complaints(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_weights_that_are_a_pickle_are_refused(tmp_path):
 
 def test_a_config_cannot_run_code(tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text(f"results: !!python/object/apply:os.mkdir ['{tmp_path / 'boom'}']\n")
+    path.write_text(f"results: !!python/object/apply:os.mkdir ['{tmp_path / 'boom'}']\n", encoding="utf-8")
     with pytest.raises(ZsrError, match="not YAML"):
         config.read(path)
     assert not (tmp_path / "boom").exists()
@@ -150,7 +150,7 @@ HOSTILE = [
 
 
 def named(place: str, name: str) -> dict:
-    mini = yaml.safe_load(MINI.read_text())
+    mini = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     if place == "data":
         mini["data"].append({"name": name, "like": "drawn-colour"})
         mini["protocols"][0]["datasets"].append(name)
@@ -176,17 +176,17 @@ def test_a_name_that_becomes_a_path_has_a_plain_form(place, name):
 @pytest.mark.parametrize("name", ["a{b}", "a\nb", "a\x00", "*", ""])
 def test_the_results_folder_holds_no_wildcard(name):
     with pytest.raises(ZsrError, match="results"):
-        Plan(yaml.safe_load(MINI.read_text()) | {"results": name})
+        Plan(yaml.safe_load(MINI.read_text(encoding="utf-8")) | {"results": name})
 
 
 def test_free_text_reaches_the_shell_as_one_word(tmp_path):
     """Class names and templates may hold anything; they stand in the spec, which Snakemake quotes (`:q`)."""
-    mini = yaml.safe_load(MINI.read_text())
+    mini = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     hostile = "'; touch boom; $(touch boom) `touch boom` \\ \" {output.rows} <b>"
     mini["data"].append({"name": "odd", "like": "drawn-colour", "templates": [hostile + " {}"]})
     mini["protocols"][0]["datasets"].append("odd")
     job = next(job for job in Plan(mini).jobs.values() if job.rule == "heads" and job.wildcards["dataset"] == "odd")
-    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
     assert "{{params.spec:q}}" in rules and rules.count("{{params.spec") == rules.count("{{params.spec:q}}")
     line = f"{shlex.quote(sys.executable)} -c 'import sys; print(sys.argv[1], end=\"\")' {shlex.quote(job.text)}"
     said = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True).stdout

@@ -41,11 +41,11 @@ def test_rows_do_not_depend_on_the_number_of_shards(copy):
     assert "rule evaluate:" not in said and "rule finetune:" not in said
     for cell in cells:
         path = copy.path("results") / cell.record
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         rows = pq.read_table(path.with_suffix(".parquet")).to_pydict()
         one = copy.path("results") / cell.record.replace(f"eval/{cell.wildcards['protocol']}/", "eval/mini/")
         alone = pq.read_table(one.with_suffix(".parquet")).to_pydict()
-        whole = json.loads(one.read_text())
+        whole = json.loads(one.read_text(encoding="utf-8"))
         assert rows["index"] == alone["index"] and rows["label"] == alone["label"] and rows["clean"] == alone["clean"]
         agree = np.mean(np.array(rows["robust"]) == np.array(alone["robust"]))
         assert agree >= 0.95  # another batch shape sums in another order

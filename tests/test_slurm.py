@@ -48,7 +48,7 @@ if "workflow.scripts.pretrain" in sys.orig_argv and "SLURM_JOB_ID" in os.environ
 
 
 def config() -> dict:
-    mini = yaml.safe_load(MINI.read_text())
+    mini = yaml.safe_load(MINI.read_text(encoding="utf-8"))
     if not WHOLE:
         mini["models"] = [model for model in mini["models"] if model["name"] != "ce"]
         protocol = mini["protocols"][0]
@@ -64,7 +64,7 @@ def cluster(tmp_path: Path):
 
 def start(project: Project, cluster: Cluster, *arguments: str) -> subprocess.Popen:
     """Snakemake on the cluster; its words go to run.log."""
-    with project.path("run.log").open("a") as log:
+    with project.path("run.log").open("a", encoding="utf-8") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments, *QUICK],
             cwd=project.folder, env={**os.environ, "PYTHONPATH": str(project.folder), "PATH": cluster.path},
@@ -77,7 +77,7 @@ def end(project: Project, running: subprocess.Popen, seconds: float) -> str:
         code = running.wait(seconds)
     finally:
         running.kill()
-    text = project.path("run.log").read_text()
+    text = project.path("run.log").read_text(encoding="utf-8")
     assert code == 0, text[-6000:]
     return text
 
@@ -85,14 +85,19 @@ def end(project: Project, running: subprocess.Popen, seconds: float) -> str:
 def test_faults_on_a_cluster(cluster, finished, tmp_path):
     project = copy_project(tmp_path / "project")
     project.configure(config())
-    project.path("sitecustomize.py").write_text(HANG)
+    project.path("sitecustomize.py").write_text(HANG, encoding="utf-8")
     limits = ["--set-resources", "pretrain:runtime=attempt"]
     running = start(project, cluster, "--workflow-profile", "profiles/slurm", *limits)
     try:
         hung = {name: project.path(f"results/backbones/{name}/.hung") for name in ("rn", "vit")}
-        wait_for(lambda: running.poll() is not None or all(h.exists() and h.read_text() for h in hung.values()), 400)
-        assert running.poll() is None, project.path("run.log").read_text()[-4000:]
-        job = {name: path.read_text() for name, path in hung.items()}
+        wait_for(
+            lambda: (
+                running.poll() is not None or all(h.exists() and h.read_text(encoding="utf-8") for h in hung.values())
+            ),
+            400,
+        )
+        assert running.poll() is None, project.path("run.log").read_text(encoding="utf-8")[-4000:]
+        job = {name: path.read_text(encoding="utf-8") for name, path in hung.items()}
 
         cluster.stop("slurmd")
         cluster.stop("slurmctld")
@@ -117,10 +122,11 @@ def test_faults_on_a_cluster(cluster, finished, tmp_path):
     limits = sorted(entry["TimeLimit"] for entry in ended.values() if entry["TimeLimit"] in ("1", "2"))
     assert limits == ["1", "1", "2", "2"], "the second attempt asks for more time"
     for name in ("rn", "vit"):
-        steps = [json.loads(line)["step"] for line in project.path(f"results/backbones/{name}/train.jsonl").open()]
+        log = project.path(f"results/backbones/{name}/train.jsonl").read_text(encoding="utf-8")
+        steps = [json.loads(line)["step"] for line in log.splitlines()]
         assert steps == list(range(10))
         assert not project.path(f"results/backbones/{name}/last.ckpt").exists()
-        log = project.path(f"results/logs/pretrain/backbones/{name}.log").read_text()
+        log = project.path(f"results/logs/pretrain/backbones/{name}.log").read_text(encoding="utf-8")
         assert "goes on from step" in log, "it was resumed, not started again"
     if keep := os.environ.get("ZSR_SLURM_LOG"):
         shutil.copy(project.path("run.log"), keep)
@@ -130,7 +136,10 @@ def same_results(plan: Plan, project: Project, finished: Project) -> None:
     """Each result has the bytes of the local run's."""
     for job in plan.jobs.values():
         if job.rule not in ("tables", "figures", "gallery", "report"):
-            here, there = (json.loads((p.folder / plan.results / job.record).read_text()) for p in (project, finished))
+            here, there = (
+                json.loads((p.folder / plan.results / job.record).read_text(encoding="utf-8"))
+                for p in (project, finished)
+            )
             content = {name for name in here["digests"] if name != "log"}
             assert {n: here["digests"][n] for n in content} == {n: there["digests"][n] for n in content}, job.title
 
@@ -171,7 +180,9 @@ def test_by_profile_alone_and_in_arrays(cluster, finished, tmp_path):
     project.configure({**named, "device": "auto"})
     refused = start(project, cluster, "--profile", "profiles/slurm")
     assert refused.wait(120) != 0
-    assert "device: auto is resolved on the machine that starts Snakemake" in project.path("run.log").read_text()
+    assert "device: auto is resolved on the machine that starts Snakemake" in project.path("run.log").read_text(
+        encoding="utf-8"
+    )
     assert not cluster.ended(), "no job was submitted"
     project.configure(named)
     running = start(project, cluster, "--profile", "profiles/slurm", "--slurm-array-jobs", "evaluate")

@@ -29,7 +29,7 @@ def training(project, rule: str, steps: int) -> tuple[Plan, Job]:
 
 
 def logged(folder: Path) -> int:
-    return max([part.read_text().count("\n") for part in folder.glob("..train.jsonl.part.*")] or [0])
+    return max([part.read_text(encoding="utf-8").count("\n") for part in folder.glob("..train.jsonl.part.*")] or [0])
 
 
 def stop_after(project, plan: Plan, job: Job, steps: int) -> tuple[float, int, str]:
@@ -83,4 +83,4 @@ def test_a_failure_after_the_last_step_loses_no_line_of_the_log(copy, rule):
     code, said = run(copy, plan, job)
     assert code == 0, said
     assert "goes on from step" in said
-    assert [json.loads(line)["step"] for line in (folder / "train.jsonl").open()] == list(range(40))
+    assert [json.loads(line)["step"] for line in (folder / "train.jsonl").open(encoding="utf-8")] == list(range(40))

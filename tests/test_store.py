@@ -22,7 +22,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     store.write_json(path, {"old": 1})
     with pytest.raises(ValueError, match="JSON"):
         store.write_json(path, {"new": float("nan")})
-    assert json.loads(path.read_text()) == {"old": 1}
+    assert json.loads(path.read_text(encoding="utf-8")) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
@@ -31,10 +31,10 @@ def test_a_record_is_refused_when_missing_changed_or_of_another_spec(tmp_path):
     assert store.read_record(path, "abc")["n"] == 3
     with pytest.raises(ZsrError, match=r"r\.json: stale"):
         store.read_record(path, "abd")
-    path.write_text(path.read_text().replace('"n": 3', '"n": 4'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"n": 3', '"n": 4'), encoding="utf-8")
     with pytest.raises(ZsrError, match="seal"):
         store.read_record(path, "abc")
-    path.write_text(path.read_text()[:10])
+    path.write_text(path.read_text(encoding="utf-8")[:10], encoding="utf-8")
     with pytest.raises(ZsrError, match="not a record"):
         store.read_record(path)
     with pytest.raises(ZsrError, match="missing"):

@@ -76,7 +76,10 @@ def test_an_interrupted_training_ends_bit_identical(tmp_path, source, keys):
     assert not (tmp_path / "b/last.ckpt").exists()
     for name, value in whole.visual.state_dict().items():
         assert torch.equal(value, resumed.visual.state_dict()[name]), name
-    logs = [[json.loads(line) for line in (tmp_path / x / "log.jsonl").read_text().splitlines()] for x in "ab"]
+    logs = [
+        [json.loads(line) for line in (tmp_path / x / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        for x in "ab"
+    ]
     assert logs[0] == logs[1]
     assert [row["step"] for row in logs[0]] == list(range(25))
 
@@ -154,7 +157,7 @@ def test_what_is_frozen_stays_and_what_trains_moves(tmp_path, source):
 
 def test_training_learns(tmp_path, source):
     fit(tmp_path, source, CE(), epochs=30)
-    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [row["loss"] for row in rows]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
     rates = [row["lr"] for row in rows]

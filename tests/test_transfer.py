@@ -126,7 +126,7 @@ def test_the_workflow_makes_the_examples_on_the_source(project):
     torch.testing.assert_close(torch.tensor(rows["margin"]), found[made_on].margin, rtol=1e-4, atol=1e-5)
     other = (found[made_on].margin - found[net].margin).abs()[right]
     assert int((other > 1e-3).sum()) >= 3, "the examples are those of the model itself"
-    record = json.loads(project.path(f"results/{cell.record}").read_text())
+    record = json.loads(project.path(f"results/{cell.record}").read_text(encoding="utf-8"))
     assert record["passes"]["backward"] == found[made_on].passes.backward
     assert any("passes on the source model" in note for note in record["notes"])
     halves = pq.read_table(project.path(f"results/{wanted['two', 'rn.clip'].outputs['rows']}")).to_pydict()

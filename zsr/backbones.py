@@ -46,7 +46,7 @@ def _drawn(config: dict, backbone: dict, where: str) -> None:
     known = sorted(path.stem for path in ARCHS.glob("*.yaml"))
     if backbone["arch"] not in known:
         raise unknown("backbone architecture", backbone["arch"], known, f"{where}.arch")
-    backbone["definition"] = yaml.safe_load((ARCHS / f"{backbone['arch']}.yaml").read_text())
+    backbone["definition"] = yaml.safe_load((ARCHS / f"{backbone['arch']}.yaml").read_text(encoding="utf-8"))
     backbone["kind"] = backbone["definition"].get("kind", "words-clip")
     if "pretrain" not in backbone:
         raise ZsrError(f"{where}: the key 'pretrain' is missing; '{backbone['arch']}' has no weights to start from")
@@ -104,7 +104,7 @@ def _file(entry: dict, where: str) -> dict:
 @cache
 def published_checkpoints() -> dict[str, dict]:
     """The ready-made rows."""
-    return yaml.safe_load(PUBLISHED.read_text())
+    return yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
 
 
 def complete_published(config: dict, model: dict, where: str) -> None:

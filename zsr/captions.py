@@ -32,7 +32,7 @@ def all_texts(captions: list[str], beyond: Iterable[str] = ()) -> list[str]:
 def read_pairs(data: Path, record: dict, named: dict) -> tuple[np.ndarray, list[str]]:
     """(images, a caption of each) of a split; `named` has `classes` and `templates` for those without captions."""
     captions = check_digest(data.with_name("captions.json"), record["digests"]["captions"])
-    told = json.loads(captions.read_text())
+    told = json.loads(captions.read_text(encoding="utf-8"))
     classes = named.get("classes", [])
     if not told and not classes:
         raise ZsrError(f"{data.parent}: has neither captions nor class names; nothing to learn from")

@@ -10,8 +10,8 @@ from pathlib import Path
 def process_start() -> float:
     """When this process began, imports of torch included (seconds since 1970); to 10 ms on Linux."""
     try:
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        age = float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+        ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        age = float(Path("/proc/uptime").read_text(encoding="utf-8").split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError):  # no /proc: processor time until now is close, since imports wait for nothing
         age = time.process_time()
     return time.time() - age

@@ -142,7 +142,7 @@ def _choose_templates(found: dict, where: str) -> None:
             raise unknown("prompts", templates, prompts, f"{where}.templates")
         templates = prompts[templates]
         if isinstance(templates, str):
-            templates = (SETS / templates).read_text().splitlines()
+            templates = (SETS / templates).read_text(encoding="utf-8").splitlines()
         found["templates"] = list(templates)
 
 

@@ -67,7 +67,7 @@ def torch_has_cuda() -> bool:
     path = Path(found.origin).with_name("version.py") if found and found.origin else None
     if path is None or not path.exists():
         return True  # another environment runs the jobs
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "cuda":
             return ast.unparse(node.value) != "None"
     return True

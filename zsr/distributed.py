@@ -174,7 +174,7 @@ def _child(
             os._exit(1)
     torch.set_num_threads(threads)
     _join(dist.TCPStore(LOOPBACK, port, size, is_master=False, timeout=PATIENCE), index + 1, size, device)
-    with Path(os.devnull).open("w") as silence, redirect_stderr(silence):  # rank 0 speaks for all
+    with Path(os.devnull).open("w", encoding="utf-8") as silence, redirect_stderr(silence):  # rank 0 speaks for all
         follow(Group(index + 1, size), *arguments)  # an error travels back through torch's launcher
     dist.destroy_process_group()
 

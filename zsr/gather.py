@@ -48,7 +48,9 @@ def logs(plan: Plan) -> dict[str, list[dict]]:
     for job in plan.trained:
         record = read_record(plan.results / job.record, job.hash)
         path = check_digest(plan.results / job.outputs["log"], record["digests"]["log"])
-        found[next(iter(job.wildcards.values()))] = [json.loads(line) for line in path.read_text().splitlines()]
+        found[next(iter(job.wildcards.values()))] = [
+            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+        ]
     return found
 
 

@@ -32,8 +32,8 @@ def refuse_forgotten(plan: Plan, metadata: str) -> None:
 def remembered(record: Path, memory: Path) -> bool:
     """Whether Snakemake's memory is of the tables that lie there: others may have been put in their place."""
     try:
-        spec = json.loads(record.read_text())["spec"]
-        known = json.loads(memory.read_text())["params"]
+        spec = json.loads(record.read_text(encoding="utf-8"))["spec"]
+        known = json.loads(memory.read_text(encoding="utf-8"))["params"]
     except (OSError, ValueError, KeyError):
         return False
     return known == [repr(canonical(spec))]

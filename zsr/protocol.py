@@ -48,7 +48,7 @@ def fill_in(config: dict) -> None:
 
 @cache
 def _file(name: str) -> dict[str, Any]:
-    return yaml.safe_load((FILES / f"{name}.yaml").read_text())
+    return yaml.safe_load((FILES / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def complete(config: dict, protocol: dict, where: str) -> None:

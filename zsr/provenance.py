@@ -72,7 +72,7 @@ def pins(name: str, root: Path = ROOT) -> dict[str, str]:
     """package -> version of an environment file (pip pins and conda pins alike)."""
     path = root / "envs" / f"{name}.yaml"
     found: dict[str, str] = {}
-    for entry in yaml.safe_load(path.read_text())["dependencies"]:
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]:
         for pin in entry["pip"] if isinstance(entry, dict) else [entry]:
             package, _, version = pin.replace("==", "=").partition("=")
             found[package.strip()] = version.strip()
@@ -101,7 +101,7 @@ def hash_file(path: Path) -> str:
     if path.suffix == ".py":
         return short_hash(repr(_shape(_without_docstrings(_parse(path)))))
     if path.suffix == ".yaml":
-        return short_hash(canonical(yaml.safe_load(path.read_text())))
+        return short_hash(canonical(yaml.safe_load(path.read_text(encoding="utf-8"))))
     return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
 
 
@@ -171,7 +171,7 @@ def _module_files(module: str, root: Path) -> Iterator[Path]:
 
 def _parse(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text())
+        return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise ZsrError(f"{path}:{error.lineno}: {error.msg}") from error
 

@@ -114,7 +114,7 @@ class Recount:
                 self.faults.append(f"{table}: {' '.join(key)}: {name} is {line[name]}, its entries give {wanted:.10g}")
 
     def _read(self, table: str) -> list[dict[str, str]]:
-        with (self.folder / f"{table}.csv").open(newline="") as file:
+        with (self.folder / f"{table}.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
 

@@ -50,7 +50,7 @@ def filename(name: str) -> str:
 def tree(path: Path) -> ast.Module:
     """The syntax tree of a source file."""
     try:
-        return ast.parse(path.read_text(), filename=str(path))
+        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
         raise ZsrError(f"{path}:{error.lineno}: {error.msg}") from error
 

@@ -15,7 +15,7 @@ NO_LINE_END = r"(?!\n)"  # `$` matches before a line end too
 def check_schema(config: dict) -> None:
     from jsonschema import Draft202012Validator  # 0.2 s: only where a config is read
 
-    schema = yaml.safe_load(SCHEMA.read_text())
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     if "datasets" in config:
         raise unknown("key", "datasets", schema["properties"], "config")
     _fill(config, schema, schema)

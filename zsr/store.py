@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: object) -> None:
     """Write JSON through a temporary name; NaN is a mistake, not a number."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_record(path: Path, spec_hash: str | None = None) -> dict:
@@ -50,7 +50,7 @@ def read_record(path: Path, spec_hash: str | None = None) -> dict:
     if not path.is_file():
         raise ZsrError(f"{path}: missing; run snakemake to make it")
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         found = record["spec_hash"]
         whole = record["seal"] == seal(record)
     except (ValueError, KeyError, TypeError) as error:

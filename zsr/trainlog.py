@@ -34,7 +34,9 @@ class TrainLog:
         """Log one step."""
         if self.file is None:
             kept = [line for line in self.rows if json.loads(line)["step"] < row["step"]]
-            self.file = self.path.open("w", buffering=1)  # whole lines: a checkpoint never knows more than the log
+            self.file = self.path.open(
+                "w", encoding="utf-8", buffering=1
+            )  # whole lines: a checkpoint never knows more than the log
             self.file.writelines(f"{line}\n" for line in kept)
         self.file.write(json.dumps(row) + "\n")
         for name, value in row.items():
@@ -53,5 +55,5 @@ def _rows(path: Path) -> list[str]:
     """The whole lines of an interrupted log; a last line that was cut is dropped."""
     if not path.exists():
         return []
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     return text[: text.rfind("\n") + 1].splitlines()

@@ -27,7 +27,7 @@ EMBEDDED = ("drawn-vit", "drawn-rn")  # the backbones of the embedded benchmark
 
 def definition(name: str) -> dict:
     """The architecture of a backbone of the embedded benchmark."""
-    return yaml.safe_load((ARCHS / f"{name}.yaml").read_text())
+    return yaml.safe_load((ARCHS / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def victim(name: str, device: str, classes: int = 10) -> Normalized:

@@ -62,7 +62,7 @@ THREADS = PLAN.config["threads"]
 
 # Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
 shell.prefix(
-    f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 ZSR_CELLS_PER_GPU={PLAN.config['cells_per_gpu']}; "
+    f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 PYTHONUTF8=1 ZSR_CELLS_PER_GPU={PLAN.config['cells_per_gpu']}; "
 )
 
 

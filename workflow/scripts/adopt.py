@@ -9,7 +9,7 @@ from zsr.job import Job, run
 def work(job: Job) -> None:
     registry.load("methods", job.spec["method"])(**job.spec["settings"])
     save_file({}, job.outputs["weights"])
-    job.outputs["log"].write_text("")
+    job.outputs["log"].write_text("", encoding="utf-8")
     job.facts |= {"backbone": job.record("backbone")["digests"]["weights"], "cost": {}}
 
 

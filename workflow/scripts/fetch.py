@@ -39,7 +39,7 @@ def hub_definition(source: dict) -> dict:
     place = f"hub repository {source['hub']}"
     path = hub.find(source["hub"], hub.CONFIG, revision(source))
     try:
-        says = json.loads(path.read_text())
+        says = json.loads(path.read_text(encoding="utf-8"))
         model, pixels = dict(says["model_cfg"]), says.get("preprocess_cfg", {})
     except (ValueError, KeyError, TypeError) as error:
         raise ZsrError(f"{place}: its {hub.CONFIG} is not in open_clip's format ({error})") from error

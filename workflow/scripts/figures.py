@@ -11,7 +11,9 @@ def work(job: Job) -> None:
     tables = csvs.read(job.input("tables").parent, job.record("tables"))
     plan = gather.rebuild(job.spec["config"], job.results)
     charts = figures.build(tables, gather.logs(plan))
-    job.outputs["charts"].write_text(json.dumps({name: figures.spec(chart) for name, chart in charts.items()}))
+    job.outputs["charts"].write_text(
+        json.dumps({name: figures.spec(chart) for name, chart in charts.items()}), encoding="utf-8"
+    )
     job.facts["figures"] = sorted(charts)
 
 

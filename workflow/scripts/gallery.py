@@ -36,7 +36,7 @@ def work(job: Job) -> None:
                 entries += look(plan, cell, loaded, each, pictures)
         places = {cell.record: i for i, cell in enumerate(plan.shown)}
         entries.sort(key=lambda entry: places[entry.pop("cell")])  # the order of the config again
-    job.outputs["entries"].write_text(json.dumps(entries, ensure_ascii=False))
+    job.outputs["entries"].write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
     with job.outputs["pictures"].open("wb") as file:
         np.savez(file, **pictures.arrays)
     job.facts["entries"] = len(entries)

@@ -12,7 +12,7 @@ def work(job: Job) -> None:
     digests = {role: job.record(role)["digests"]["weights"] for role in paths}
     base, start, end = (load_file(check_digest(path, digests[role])) for role, path in paths.items())
     save_file(offsets(mix(base, start, end, job.spec["alpha"]), base), job.outputs["weights"])
-    job.outputs["log"].write_text("")
+    job.outputs["log"].write_text("", encoding="utf-8")
     job.facts |= {"backbone": digests["backbone"], "ends": [digests["start"], digests["end"]], "cost": {}}
 
 

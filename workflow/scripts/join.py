@@ -38,7 +38,7 @@ def work(job: Job) -> None:
         weights.check(file, sources["projection"]["sha256"])
         parts.project(backbone, parts.projection(file), file)
         job.facts["sha256"]["projection"] = digest(file)
-        job.outputs["log"].write_text("")
+        job.outputs["log"].write_text("", encoding="utf-8")
         job.facts["cost"] = {}
     save_file(save_tensors(backbone), job.outputs["weights"])
     job.facts |= {

@@ -10,7 +10,7 @@ def work(job: Job) -> None:
     spec = job.spec
     reader = registry.load("data/readers", spec["reader"])(**spec["options"])
     facts, captions = reader.prepare(spec, job.outputs["images"], job.outputs["labels"], job.hash)
-    job.outputs["captions"].write_text(json.dumps(captions, ensure_ascii=False))
+    job.outputs["captions"].write_text(json.dumps(captions, ensure_ascii=False), encoding="utf-8")
     job.facts |= facts
 
 

@@ -23,7 +23,7 @@ def work(job: Job) -> None:
     tower, rest = tower_of(tensors)
     check_text(rest, base, path)
     save_file(changed(tower, base, path), job.outputs["weights"])
-    job.outputs["log"].write_text("")
+    job.outputs["log"].write_text("", encoding="utf-8")
     job.facts |= {"backbone": record["digests"]["weights"], "file": path.name, "sha256": digest, "cost": {}}
 
 

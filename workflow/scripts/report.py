@@ -15,8 +15,8 @@ from zsr.store import check_digest, read_record
 def work(job: Job) -> None:
     plan = gather.rebuild(job.spec["config"], job.results)
     tables = csvs.read(job.input("tables").parent, job.record("tables"))
-    charts = json.loads(checked(job, "figures", "charts").read_text())
-    entries = json.loads(checked(job, "gallery", "entries").read_text())
+    charts = json.loads(checked(job, "figures", "charts").read_text(encoding="utf-8"))
+    entries = json.loads(checked(job, "gallery", "entries").read_text(encoding="utf-8"))
     with np.load(checked(job, "gallery", "pictures"), allow_pickle=False) as arrays_of:
         shown = {name: arrays_of[name] for name in arrays_of.files}
     pictures = {name: figures.svg(spec) for name, spec in charts.items()}
@@ -32,7 +32,7 @@ def work(job: Job) -> None:
         examples=(entries, shown),
         beside=published.beside(cells),
     )
-    job.outputs["page"].write_text(html)
+    job.outputs["page"].write_text(html, encoding="utf-8")
 
 
 def checked(job: Job, role: str, name: str) -> Path:

@@ -18,7 +18,7 @@ def work(job: Job) -> None:
         cells, lambda cell: read_rows(Path(cell["path"]), cell["digests"]["rows"]).to_pandas(), gather.models(plan)
     )
     for name, table in made.items():
-        job.outputs[name].write_text(csvs.dumps(table))
+        job.outputs[name].write_text(csvs.dumps(table), encoding="utf-8")
     job.facts["cells"] = len(cells)
 
 

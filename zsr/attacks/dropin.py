@@ -178,5 +178,5 @@ class AutoAttack:
         if self.verbose:
             print("\n".join(lines))
         if self.log_path:
-            with open(self.log_path, "a") as log:
+            with open(self.log_path, "a", encoding="utf-8") as log:
                 log.write("\n".join(lines) + "\n")

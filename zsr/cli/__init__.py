@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,9 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse, run one command, print one line on a mistake."""
+    for stream in (sys.stdout, sys.stderr):  # a locale without UTF-8 has no ε, and file names that are not text exist
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     parser = argparse.ArgumentParser(prog="zsr", description="Questions about the results of a zsr workflow.")
     parser.add_argument("--configfile", default="config.yaml", help="the config of the results (default: config.yaml)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")

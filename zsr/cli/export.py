@@ -82,7 +82,7 @@ def _models(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> in
         mine = cells[cells["id"] == name]
         if mine.empty:
             raise ZsrError(f"{name}: no cell of the tables is about it; its card would be empty")
-        (folder / "README.md").write_text(card(name, mine, job.spec, definition, facts))
+        (folder / "README.md").write_text(card(name, mine, job.spec, definition, facts), encoding="utf-8")
         print(folder)
         done += 1
     return done
@@ -114,11 +114,13 @@ def _figures(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> i
 
     record = read_record(plan.results / plan.figures.record, plan.figures.hash)
     charts = json.loads(
-        check_digest(plan.results / plan.figures.outputs["charts"], record["digests"]["charts"]).read_text()
+        check_digest(plan.results / plan.figures.outputs["charts"], record["digests"]["charts"]).read_text(
+            encoding="utf-8"
+        )
     )
     for name, spec in charts.items():
         picture = figures.svg(spec)
-        (given.to / f"{name}.svg").write_text(picture)
+        (given.to / f"{name}.svg").write_text(picture, encoding="utf-8")
         (given.to / f"{name}.pdf").write_bytes(figures.pdf(picture))
         print(given.to / f"{name}.svg", given.to / f"{name}.pdf")
     return len(charts)

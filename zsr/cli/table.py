@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
     ]
     text = "\n".join(made)
     if given.output:
-        given.output.write_text(text)
+        given.output.write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)
     return 0

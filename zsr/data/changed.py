@@ -28,7 +28,7 @@ def refuse_changed(plan: Plan) -> None:
 def changed(plan: Plan, job: Job) -> Path | None:
     """The first file that is no longer the one that a preparation on disk read, or None."""
     try:
-        made = json.loads((plan.results / job.record).read_text())
+        made = json.loads((plan.results / job.record).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None  # not made yet, or damaged: whoever reads it says so
     for name, state in made.get("states", {}).items():

@@ -11,7 +11,7 @@ SETS = Path(__file__).resolve().parent / "sets"
 @cache
 def set_file(name: str) -> dict:
     """One file. `like` takes every key that it does not give itself from another file; `more_files` are added."""
-    found = yaml.safe_load((SETS / f"{name}.yaml").read_text())
+    found = yaml.safe_load((SETS / f"{name}.yaml").read_text(encoding="utf-8"))
     base = set_file(found["like"]) if "like" in found else {}
     folder = base.get("folder", name)
     more = found.pop("more_files", [])
@@ -22,7 +22,7 @@ def set_file(name: str) -> dict:
 @cache
 def table(name: str) -> dict[str, list[str]]:
     """column -> values of a tab-separated file of zsr/data/sets/."""
-    head, *rows = (line.split("\t") for line in (SETS / name).read_text().splitlines())
+    head, *rows = (line.split("\t") for line in (SETS / name).read_text(encoding="utf-8").splitlines())
     return {column: [row[i] for row in rows] for i, column in enumerate(head)}
 
 

@@ -211,7 +211,7 @@ def _is_of(seen: dict, place: Path) -> bool:
 
 def _noted(note: Path) -> dict:
     try:
-        return json.loads(note.read_text())
+        return json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # not checked yet, or the note is damaged: the file itself is read again
 

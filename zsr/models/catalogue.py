@@ -73,7 +73,7 @@ def model_config(name: str, where: str) -> dict:
     """The model config of an architecture as open_clip ships it."""
     if name not in architectures():
         raise unknown("open_clip architecture", name, architectures(), where)
-    return json.loads(architectures()[name].read_text())
+    return json.loads(architectures()[name].read_text(encoding="utf-8"))
 
 
 def definition(config: dict, pixels: dict, where: str) -> dict:

@@ -111,6 +111,6 @@ def _length(find: Find, where: str) -> dict:
 
 def _json(path: Path, where: str) -> dict | list:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ZsrError(f"{where}: {path.name} is not JSON ({error})") from error

@@ -48,7 +48,7 @@ def _hub(name: str, clean: str = "whitespace", strip_sep_token: bool = False) ->
     read = Tokenizer.from_file(str(find(name, "tokenizer.json")))
     read.no_truncation()
     read.no_padding()
-    says = json.loads(find(name, "tokenizer_config.json").read_text())
+    says = json.loads(find(name, "tokenizer_config.json").read_text(encoding="utf-8"))
     pad = _pad(read, says, name)
     separator = read.token_to_id(_text(says.get("sep_token"))) if strip_sep_token else None
     cleaned = part("tokenizer").get_clean_fn(clean)

@@ -39,6 +39,6 @@ def loads(text: str) -> pd.DataFrame:
 def read(folder: Path, record: dict) -> dict[str, pd.DataFrame]:
     """All tables beside their record; one whose bytes are not those that the record names is refused."""
     return {
-        name: loads(check_digest(folder / f"{name}.csv", digest).read_text())
+        name: loads(check_digest(folder / f"{name}.csv", digest).read_text(encoding="utf-8"))
         for name, digest in record["digests"].items()
     }

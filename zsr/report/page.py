@@ -70,7 +70,7 @@ def render(
     }
     scripts = [
         script_code(vl_convert.javascript_bundle()),
-        script_code("\n".join((HERE / part).read_text() for part in PARTS)),
+        script_code("\n".join((HERE / part).read_text(encoding="utf-8") for part in PARTS)),
     ]
     first = data["answers"][answer.key(start["protocol"], start["backbone"], start["attack"], start["eps"])]
     shown = [g["protocol"] == start["protocol"] and g["backbone"] == start["backbone"] for g in grids]
@@ -80,7 +80,7 @@ def render(
             f"script-src 'unsafe-eval' {' '.join(map(script_hash, scripts))}"  # Vega compiles its expressions
         ),
         "title": text(title),
-        "style": (HERE / "page.css").read_text(),
+        "style": (HERE / "page.css").read_text(encoding="utf-8"),
         "facts": _facts(tables),
         "bar": _bar(options, start),
         "answer": first,
@@ -95,7 +95,7 @@ def render(
         "bundle": scripts[0],
         "script": scripts[1],
     }
-    return _fill((HERE / "page.html").read_text(), parts)
+    return _fill((HERE / "page.html").read_text(encoding="utf-8"), parts)
 
 
 def _fill(template: str, parts: Mapping[str, str]) -> str:

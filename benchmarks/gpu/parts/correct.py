@@ -38,7 +38,7 @@ def run(bench: Bench) -> None:
 
 def kernel_cases(bench: Bench) -> None:
     """Every case of tests/kernel_cases.py, in a few processes; on a CPU they run in Triton's interpreter."""
-    names = re.findall(r"^@case\ndef (\w+)", CASES.read_text(), re.MULTILINE)
+    names = re.findall(r"^@case\ndef (\w+)", CASES.read_text(encoding="utf-8"), re.MULTILINE)
     count = bench.size(PROCESSES, 2)
     with ThreadPoolExecutor(count) as pool:
         missing = list(pool.map(partial(kernel_group, bench), (names[k::count] for k in range(count))))
