@@ -16,6 +16,7 @@ from zsr.errors import ZsrError
 from zsr.provenance import canonical, environment, fingerprint, short_hash
 
 SCRIPTS = "workflow/scripts"
+TRITON = "zsr_kernels/cuda"
 LONGEST = 120_000  # bytes of a spec: Linux takes 128 KiB in one argument, and the command has paths beside it
 
 
@@ -121,11 +122,14 @@ class Graph:
         """A job with its whole spec; two callers that ask for one path must ask for the same."""
         key = (rule, tuple(sorted(wildcards.items())))
         roots = sorted({f"{SCRIPTS}/{rule}.py", *roots})
+        code = {"roots": roots}
+        if spec.get("device") == "cpu" and spec.get("kernels") != "triton":
+            code["without"] = [TRITON]  # is not imported there
         spec = {
             "job": rule,
             **spec,
             "needs": {role: job.hash for role, job in needs.items()},
-            "code": {"roots": roots, "digest": fingerprint(roots).digest},
+            "code": {**code, "digest": fingerprint(**code).digest},
             "environment": {"name": env, "pins": environment(env)},
         }
         job = Job(rule, wildcards, spec, needs)

@@ -143,8 +143,11 @@ class Ingredients(Graph):
             needs["teacher"] = self._parent(entry["teacher"], backbone, seed)
             roots.append(component("methods", self.models[entry["teacher"]]["loads"]))
         spec["labelled"] = self.config["datasets"][source["dataset"]]["labelled"]
-        spec |= self.machine() | {"recipe": source["recipe"], "eps": eps_text(entry["eps"]), "seed": seed}
-        spec["kernels"] = self.config["kernels"]
+        spec |= self.machine() | {"recipe": source["recipe"], "seed": seed}
+        if entry["attacked"]:
+            spec |= {"eps": eps_text(entry["eps"]), "kernels": self.kernels()}
+        else:  # neither ε nor the steps can matter
+            spec["recipe"] = {key: value for key, value in source["recipe"].items() if not key.startswith("attack_")}
         name += f".s{seed}"
         roots.append(kind_of(self.backbones[backbone]))
         return self.add("finetune", {"model": name}, spec, needs, "train", roots)
@@ -178,6 +181,11 @@ class Ingredients(Graph):
     def machine(self) -> dict:
         """What a job runs on, as far as bits depend on it."""
         return {"device": self.config["device"], "threads": self.config["threads"]}
+
+    def kernels(self) -> str:
+        """The kernels of attacks: on a CPU `auto` is the reference."""
+        kernels = self.config["kernels"]
+        return "reference" if (kernels, self.config["device"]) == ("auto", "cpu") else kernels
 
 
 @cache

@@ -22,7 +22,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zsr import gpus, layout, provenance, store
+from zsr import gpus, guard, layout, provenance, store
 from zsr.cost import process_start
 from zsr.errors import ZsrError
 
@@ -56,6 +56,11 @@ class Job:
         (path,) = self._inputs[name]
         return path
 
+    @property
+    def all_inputs(self) -> list[list[Path]]:
+        """The files of each --input."""
+        return list(self._inputs.values())
+
     def inputs(self, name: str) -> list[Path]:
         """All files given as --input name=…"""
         return self._inputs.get(name, [])
@@ -75,15 +80,27 @@ class Job:
         return store.check_digest(self.input(name).with_suffix(".safetensors"), self.record(name)["digests"]["head"])
 
     def check_code(self) -> dict[str, str]:
-        """Compare the code on disk with the spec's fingerprint; returns the hash of each file."""
+        """Compare the code on disk, and the code that this process imported, with the spec's fingerprint.
+
+        Returns the hash of each file. From here on no other file of the project may be used (zsr/guard.py).
+        """
         provenance.forget()
-        wanted = self.spec["code"]
-        found = provenance.fingerprint(wanted["roots"])
-        if found.digest != wanted["digest"]:
+        wanted = dict(self.spec["code"])
+        planned = wanted.pop("digest")
+        with guard.unwatched():
+            found = provenance.fingerprint(**wanted)
+        if found.digest != planned:
             raise ZsrError(
                 f"{self.spec['job']}: the code changed after this job was planned (fingerprint {found.digest}, "
-                f"planned {wanted['digest']}); run snakemake again"
+                f"planned {planned}); run snakemake again"
             )
+        guard.WATCH.check(found.files)
+        for name, contents in guard.WATCH.used.items():
+            if name in found.files and not all(found.has(name, content) for content in contents):
+                raise ZsrError(
+                    f"{self.spec['job']}: {name} changed after this job was planned and was put back; what this job "
+                    "ran is not what its spec says; run snakemake again"
+                )
         return found.files
 
     def publish(self, code_files: dict[str, str]) -> None:
@@ -120,6 +137,8 @@ def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None
         os.environ["OMP_NUM_THREADS"] = str(job.spec.get("threads", 1))  # before torch and numpy are imported
         if job.spec.get("device") == "cuda":
             take_cards(job.spec)
+        guard.refuse_changing_variables()
+        guard.own(job.results, *(path for paths in job.all_inputs for path in paths))
         check_packages(job.spec["environment"])
         code_files = job.check_code()
         for path in job.outputs.values():
@@ -202,9 +221,11 @@ def prefer_this_python() -> None:
 def check_packages(environment: dict) -> None:
     """The packages that run must be the pins that the spec names, or the spec would lie."""
     name = environment["name"]
-    if provenance.environment(name) != environment["pins"]:
+    with guard.unwatched():  # the spec holds them
+        found, pins = provenance.environment(name), provenance.pins(name)
+    if found != environment["pins"]:
         raise ZsrError(f"envs/{name}.yaml changed after this job was planned; run snakemake again")
-    for package, pinned in provenance.pins(name).items():
+    for package, pinned in pins.items():
         if package in ("python", "pip"):
             continue
         found = installed(package)

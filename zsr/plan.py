@@ -68,7 +68,7 @@ class Plan(Ingredients):
         spec = {key: protocol[key] for key in ("norm", "batch", "precision", "store")}
         spec |= {"images": protocols.images(self.config, protocol, dataset), "verdict": attack["verdict"]}
         spec |= {"attack": attack["attack"], "settings": attack["settings"], "eps": text, "method": entry["loads"]}
-        spec |= {"seed": self.config["seed"], "kernels": self.config["kernels"], **self.machine()}
+        spec |= {"seed": self.config["seed"], "kernels": self.kernels(), **self.machine()}
         roots = [component("attacks", attack["attack"]), component("methods", entry["loads"])]
         if attack["source"]:  # the examples are made on another model
             source = self.models[attack["source"]]
@@ -129,6 +129,7 @@ class Plan(Ingredients):
     def _gallery(self) -> Job:
         spec = {"config": self._asked() if self.shown else None, "cells": self.digest(self.shown)}
         roots = {component("methods", cell.spec["method"]) for cell in self.shown}
+        roots |= {kind_of(self.backbones[self.asked[cell.record].backbone]) for cell in self.shown}
         return self.add("gallery", {}, spec, {}, "evaluate", roots)
 
     def _report(self) -> Job:

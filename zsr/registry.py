@@ -36,7 +36,6 @@ class Description:
 
     name: str
     path: Path
-    doc: str
     settings: dict[str, Setting]
     constants: dict[str, object]  # class attributes with literal values, such as `trains = False`
 
@@ -50,7 +49,7 @@ def filename(name: str) -> str:
 def tree(path: Path) -> ast.Module:
     """The syntax tree of a source file."""
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        return ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         raise ZsrError(f"{path}:{error.lineno}: {error.msg}") from error
 
@@ -82,7 +81,7 @@ def describe(kind: str, name: str) -> Description:
     definition = _class_of(path)
     for owner, body in reversed(_chain(path, definition)):
         _read_fields(owner, body, settings, constants)
-    return Description(name, path, ast.get_docstring(tree(path)) or "", settings, constants)
+    return Description(name, path, settings, constants)
 
 
 @cache
@@ -107,7 +106,7 @@ def overrides(kind: str, name: str, function: str) -> bool:
 
 def load(kind: str, name: str) -> type:
     """Import the module of a component and return its class."""
-    path = component_path(kind, name)
+    path = PACKAGE / kind / f"{filename(name)}.py"  # the plan has compared the name with all that are known
     module: ModuleType = importlib.import_module(f"zsr.{kind.replace('/', '.')}.{path.stem}")
     return getattr(module, _class_of(path).name)
 

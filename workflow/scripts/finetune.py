@@ -1,5 +1,7 @@
 """Fine-tune one model on the source set and keep the tensors that changed."""
 
+import math
+
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
@@ -39,6 +41,7 @@ def work(job: Job) -> None:
 
 def follow(group: Peers, job: Job) -> None:
     """The same training, seen from a process that is not the first."""
+    job.check_code()  # of this process
     method, task, source, recipe = prepared(job, group)
     checkpoint = Follower(job.folder / "last.ckpt", job.resumable)
     fine_tune(method, task, source, recipe, device=job.spec["device"], checkpoint=checkpoint, log=lambda row: None)
@@ -69,11 +72,11 @@ def prepared(job: Job, group: Peers) -> tuple[Method, Task, Source, Recipe]:
         std=backbone.std,
         head=head.to(spec["device"]),
         scale=backbone.logit_scale,
-        eps=float(eps_of(spec["eps"], "eps")),
+        eps=float(eps_of(spec["eps"], "eps")) if "eps" in spec else math.nan,  # never attacked: who attacks fails
         attack_steps=recipe.attack_steps,
         attack_alpha=recipe.attack_alpha,
         seed=spec["seed"],
-        kernels=spec["kernels"],
+        kernels=spec.get("kernels", "reference"),
         classes=tuple(classes),
         templates=tuple(templates),
         encode_text=backbone.encode_text,

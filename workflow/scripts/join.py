@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from zsr import guard
 from zsr.captions import read_pairs
 from zsr.checkpoint import Checkpoint
 from zsr.cost import peak_megabytes
@@ -69,6 +70,7 @@ def text_place(job: Job, source: dict, form: str) -> tuple[str, sentence.Find | 
         weights.check(path, source["sha256"])
         return str(path), path
     folder = path.parent
+    guard.own(folder)
     if (found := folder_digest(folder)) != source["sha256"]:
         raise ZsrError(f"{folder}: its sha256 is {found}, the config says {source['sha256']}; other files, or damaged")
 

@@ -60,7 +60,7 @@ def explain(plan: Plan, job: Job, through: str = "") -> Iterator[str]:
     old, new = record["spec"], job.spec
     yield from (f"{through}{line}" for line in changed_keys(_settings(old), _settings(new)))
     if old["code"]["digest"] != new["code"]["digest"]:
-        yield from (f"{through}{line}" for line in changed_files(record["code_files"], new["code"]["roots"]))
+        yield from (f"{through}{line}" for line in changed_files(record["code_files"], new["code"]))
     if old["environment"]["pins"] != new["environment"]["pins"]:
         yield f"{through}the pins of envs/{new['environment']['name']}.yaml changed"
     for role, upstream in job.needs.items():
@@ -90,9 +90,9 @@ def _brief(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def changed_files(old: dict[str, str], roots: list[str]) -> Iterator[str]:
+def changed_files(old: dict[str, str], code: dict) -> Iterator[str]:
     """The source files whose meaning changed (comments and formatting do not count)."""
-    new = provenance.fingerprint(roots).files
+    new = provenance.fingerprint(code["roots"], without=code.get("without", ())).files
     for path in sorted(old.keys() | new.keys()):
         if path not in new:
             yield f"code: {path} is no longer used"

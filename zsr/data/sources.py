@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from zsr import guard
 from zsr.data import download
 from zsr.data.setfile import names_of, set_file
 from zsr.data.trees import Folder, Tree, open_tree
@@ -49,6 +50,7 @@ class Sources:
         names: Iterable[list[str]] = (),
     ) -> None:
         self.folder = data_root() / folder
+        guard.own(self.folder)
         self.files = {entry["path"]: entry for entry in files}
         self.keys = keys
         self.names = list(names)  # what the set's file calls the classes, for a reader to compare
@@ -61,7 +63,8 @@ class Sources:
     @classmethod
     def of(cls, source: dict) -> "Sources":
         """From a job's spec, which leaves out what changes no byte: links and advice, which the set's file has."""
-        about = set_file(source["set"]) if source.get("set") else {}
+        with guard.unwatched():
+            about = set_file(source["set"]) if source.get("set") else {}
         links = {entry["path"]: entry.get("urls", []) for entry in about.get("files", [])}
         files = [{"urls": links.get(entry["path"], []), **entry} for entry in source["files"]]
         missing = about.get("missing") or source["missing"]
@@ -90,6 +93,7 @@ class Sources:
             if not os.environ.get("ZSR_DOWNLOAD") or not entry.get("urls"):
                 raise ZsrError(self.lacking(path))
             download.fetch(entry["urls"], place, entry.get("bytes"), lambda file: verify(file, entry))
+        guard.own(place)
         self.states[name or path] = state_of(place)
         self.used[name or path] = verify(place, entry)
         return place

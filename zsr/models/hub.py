@@ -8,6 +8,7 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+from zsr import guard
 from zsr.errors import ZsrError
 
 LOCAL = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
@@ -39,6 +40,7 @@ def find_first(repository: str, files: Iterable[str], revision: str | None = Non
         RevisionNotFoundError,
     )
 
+    guard.own(HF_HUB_CACHE)
     files = list(files)
     place = f"hub repository {repository}" + (f" ({revision})" if revision else "")
     for file in files:
