@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import MINI
+from conftest import MINI, refused
 
 from zsr import provenance
 from zsr.errors import ZsrError
@@ -42,7 +42,7 @@ def fresh():
 def test_closure_holds_what_is_imported_and_named_and_nothing_else(tree):
     _, fingerprint = tree
     assert sorted(fingerprint().files) == [
-        "workflow/job.py", "zsr/__init__.py", "zsr/loss.py", "zsr/words.py", "zsr/words.txt",
+        "workflow/__init__.py", "workflow/job.py", "zsr/__init__.py", "zsr/loss.py", "zsr/words.py", "zsr/words.txt",
     ]  # fmt: skip
 
 
@@ -159,3 +159,139 @@ def test_environments_pin_what_the_lock_pins():
         for name, version in pins.items():
             if name not in ("python", "pip"):
                 assert lock[name.lower().replace("_", "-")] == version, f"{path.name}: {name}"
+
+
+FOLLOWED = {
+    "a helper at the checkout's root": ("import helper\n", "helper.py"),
+    "a package at the checkout's root": ("from tools import more\n", "tools/more.py"),
+    "its __init__.py": ("from tools import more\n", "tools/__init__.py"),
+    "import_module with an absolute name": ("import importlib\nimportlib.import_module('zsr.late')\n", "zsr/late.py"),
+    "import_module with a relative name": (
+        "from importlib import import_module\nimport_module('.late', __package__)\n", "zsr/late.py",
+    ),
+    "import_module relative to a named package": (
+        "import importlib\nimportlib.import_module('.more', package='tools')\n", "tools/more.py",
+    ),
+    "__import__": ("__import__('zsr.late')\n", "zsr/late.py"),
+    "another component by name": (
+        "from zsr import registry\nregistry.load('methods', 'late-one')\n", "zsr/methods/late_one.py",
+    ),
+    "else of TYPE_CHECKING": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nelse:\n    from zsr import late\n",
+        "zsr/late.py",
+    ),
+    "else of typing.TYPE_CHECKING": (
+        "import typing\nif typing.TYPE_CHECKING:\n    import a\nelse:\n    from zsr import late\n", "zsr/late.py",
+    ),
+    "a star through __all__": ("from tools import *\n", "tools/more.py"),
+    "a file in a joined sub-folder": ("p = HERE / 'tables' / 'a.csv'\n", "zsr/tables/a.csv"),
+    "a file by joinpath": ("p = HERE.joinpath('tables', 'a.csv')\n", "zsr/tables/a.csv"),
+    "a file without an extension": ("p = HERE / 'LEXICON'\n", "zsr/LEXICON"),
+    "a file of another package": ("p = 'zsr/methods/list.txt'\n", "zsr/methods/list.txt"),
+    "declared files": ("reads = ('tables/*.csv',)\n", "zsr/tables/a.csv"),
+    "declared from the checkout": ("class A:\n    reads = ('resources/b.bin',)\n", "resources/b.bin"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def wide(tree):
+    """The small project with everything that a module could reach."""
+    write, fingerprint = tree
+    write("helper.py", "x = 1\n")
+    write("tools/__init__.py", "__all__ = ['more']\n")
+    write("tools/more.py", "x = 1\n")
+    write("zsr/late.py", "x = 1\n")
+    write("zsr/methods/late_one.py", "x = 1\n")
+    write("zsr/methods/list.txt", "1\n")
+    write("zsr/tables/a.csv", "1\n")
+    write("zsr/LEXICON", "1\n")
+    write("resources/b.bin", "1\n")
+    return write, fingerprint
+
+
+@pytest.mark.parametrize(("code", "name"), FOLLOWED.values(), ids=FOLLOWED)
+def test_what_can_be_followed_is(wide, code, name):
+    write, fingerprint = wide
+    assert name not in fingerprint().files
+    write("zsr/loss.py", code)
+    provenance.forget()
+    before = fingerprint()
+    assert name in before.files
+    write(name, "x = 2\n" if name.endswith(".py") else "2\n")
+    provenance.forget()
+    assert fingerprint().digest != before.digest
+
+
+def test_under_type_checking_nothing_is_followed(wide):
+    write, fingerprint = wide
+    write("zsr/loss.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from zsr import late\n")
+    assert "zsr/late.py" not in fingerprint().files
+
+
+def test_a_declared_file_must_exist(wide):
+    write, fingerprint = wide
+    write("zsr/loss.py", "reads = ('absent/*.csv',)\n")
+    with refused("absent"):
+        fingerprint()
+
+
+@pytest.mark.parametrize(
+    "reading", ["print(__doc__)", "loss.__doc__", "getattr(loss, '__doc__')", "import inspect\ninspect.getdoc(loss)"]
+)
+def test_docstrings_count_where_a_module_reads_them(tree, reading):
+    write, fingerprint = tree
+    write("workflow/job.py", f"from zsr.loss import loss\n{reading}\n")
+    before = fingerprint().digest
+    write("zsr/loss.py", '"""Other words."""\nfrom . import words\n\n\ndef loss(x):\n    return 2 * x\n')
+    provenance.forget()
+    assert fingerprint().digest != before
+
+
+@pytest.mark.parametrize("name", ["workflow/__init__.py", "zsr/__init__.py", "zsr/parts/__init__.py"])
+def test_the_packages_of_an_entry_point_count(tree, tmp_path, name):
+    write, _ = tree
+    write("zsr/parts/__init__.py", "")
+    write("zsr/parts/one.py", "")
+    files = provenance.fingerprint(["workflow/job.py", "zsr/parts/one.py"], tmp_path).files
+    assert name in files
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("zsr/words.txt", b"red\nblue\n", b"red\r\nblue\r\n"),
+        ("zsr/words.txt", b"red\n", b"\xef\xbb\xbfred\n"),
+        ("zsr/words.py", b'WORDS = "words.txt"\n', b'\xef\xbb\xbfWORDS = "words.txt"\n'),
+        ("zsr/words.py", b'WORDS = "words.txt"\n', b'WORDS = "words.txt"\r\n'),
+    ],
+    ids=["CRLF in a table", "BOM in a table", "BOM in a source", "CRLF in a source"],
+)
+def test_how_an_editor_saves_does_not_count(tree, tmp_path, name, before, after):
+    _, fingerprint = tree
+    (tmp_path / name).write_bytes(before)
+    first = fingerprint().digest
+    (tmp_path / name).write_bytes(after)
+    provenance.forget()
+    assert fingerprint().digest == first
+
+
+def test_on_a_cpu_the_triton_files_do_not_count():
+    config = yaml.safe_load(MINI.read_text(encoding="utf-8"))
+    for device, found in (("cpu", False), ("cuda", True)):
+        plan = Plan({**config, "device": device})
+        cell = {key: value for key, value in plan.cells[0].spec["code"].items() if key != "digest"}
+        files = provenance.fingerprint(**cell).files
+        assert ("zsr_kernels/cuda/linf_step.py" in files) == found, device
+
+
+def test_settings_that_cannot_matter_are_in_no_spec():
+    """ε and steps of the inner attack of a method that never attacks; `auto` and `reference` kernels on a CPU."""
+    config = yaml.safe_load(MINI.read_text(encoding="utf-8"))
+    other = {**config, "kernels": "reference"}
+    other["models"] = [
+        {**m, "eps": "2/255", "recipe": {"attack_steps": 9}} if m["name"] == "ce" else m for m in config["models"]
+    ]
+    one, two = Plan(config), Plan(other)
+    assert {job.record: job.hash for job in one.jobs.values() if job.rule in ("finetune", "evaluate")} == {
+        job.record: job.hash for job in two.jobs.values() if job.rule in ("finetune", "evaluate")
+    }

@@ -24,5 +24,5 @@ def __getattr__(name: str):
     if name == "AutoAttack":  # by name, on demand: results do not depend on the drop-in's code
         import importlib
 
-        return importlib.import_module("zsr.attacks.dropin").AutoAttack
+        return importlib.import_module(f"{__name__}.dropin").AutoAttack  # a literal name would count as an import
     raise AttributeError(f"module 'zsr.attacks' has no attribute '{name}'")
