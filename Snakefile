@@ -24,8 +24,17 @@ include: "workflow/rules/report.smk"
 
 onstart:
     check_cluster()
+    hold_results()
     look_when_jobs_end(workflow.scheduler)
     warn()
+
+
+onsuccess:
+    release_results()
+
+
+onerror:
+    release_results()
 
 
 localrules:
@@ -33,7 +42,7 @@ localrules:
 
 
 rule all:
-    """Every cell, and the report. A cell that was deleted would otherwise never be missed."""
+    """Every file of the plan. A result that `zsr repair` removed would otherwise never be missed."""
     default_target: True
     input:
         everything(),

@@ -3,6 +3,8 @@
 import os
 import re
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 
 from snakemake.exceptions import WorkflowError
@@ -10,7 +12,8 @@ from snakemake.exceptions import WorkflowError
 # the checkout first: rules, library and kernels of one version
 sys.path.insert(0, workflow.basedir)
 
-from zsr import layout
+from zsr import layout, runlock
+from zsr.checkout import refuse_other_checkout
 from zsr.data.changed import refuse_changed
 from zsr.data.needs import check_variables, shortages
 from zsr.data.sources import tell_jobs
@@ -38,9 +41,21 @@ resource_scopes:
     gpu="local",
 
 
-def planned():
-    """The plan of the config; a mistake in it is one line, not a traceback."""
+@contextmanager
+def one_line():
+    """A mistake inside the block is one line, not a traceback."""
     try:
+        yield
+    except ZsrError as error:
+        if os.environ.get("ZSR_TRACEBACK"):
+            raise
+        raise WorkflowError(str(error)) from None
+
+
+def planned():
+    """The plan of the config, and a look at the results that are there."""
+    with one_line():
+        refuse_other_checkout(Path(workflow.basedir), Path.cwd())
         plan = Plan(config)
         check_variables(plan)
         check_writable(plan.results)
@@ -48,10 +63,6 @@ def planned():
         refuse_forgotten(plan, os.path.join(".snakemake", "metadata"))
         refuse_changed(plan)
         return plan
-    except ZsrError as error:
-        if os.environ.get("ZSR_TRACEBACK"):
-            raise
-        raise WorkflowError(str(error)) from None
 
 
 PLAN = planned()
@@ -74,10 +85,20 @@ def warn():
 
 def check_cluster():
     """Refuse a device that was resolved here for jobs that run on other machines."""
-    try:
+    with one_line():
         refuse_auto_on_cluster(config, workflow.local_exec)
-    except ZsrError as error:
-        raise WorkflowError(str(error)) from None
+
+
+def hold_results():
+    """No other run may write these results meanwhile. Dry runs and the jobs of a cluster have no hooks: they hold
+    nothing."""
+    with one_line():
+        runlock.take(PLAN.results)
+
+
+def release_results():
+    """Let other runs in; where no hook is called, the end of the process does it."""
+    runlock.release(PLAN.results)
 
 
 def out(rule, name):
@@ -185,16 +206,13 @@ def records(jobs):
     return [f"{RESULTS}/{job.record}" for job in jobs]
 
 
-def results_of(jobs):
-    """All files of a list of jobs."""
-    return [f"{RESULTS}/{path}" for job in jobs for path in job.outputs.values()]
-
-
 def everything():
-    """What `rule all` asks for."""
-    return results_of(
-        [*PLAN.cells, PLAN.tables, PLAN.figures, PLAN.gallery, PLAN.report]
-    )
+    """What `rule all` asks for: every file of every job. Snakemake misses a deleted file only where a target asks."""
+    return [
+        f"{RESULTS}/{path}"
+        for job in PLAN.jobs.values()
+        for path in job.outputs.values()
+    ]
 
 
 def decoders(wildcards):

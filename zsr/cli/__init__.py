@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from zsr import config
+from zsr.checkout import refuse_other_checkout
 from zsr.device import refuse_other_device
 from zsr.errors import ZsrError
 from zsr.plan import Plan
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         _module(name).options(commands.add_parser(name, help=about, description=about.capitalize() + "."))
     given = parser.parse_args(arguments)
     try:
+        refuse_other_checkout(Path.cwd(), Path(given.configfile).parent)
         sys.exit(_module(given.command).run(given))
     except ZsrError as error:
         if os.environ.get("ZSR_TRACEBACK"):
