@@ -313,6 +313,74 @@ def test_a_cell_changed_by_hand(copy, keep_time):
     assert "0 wrong, 0 not there" in copy.zsr("verify", "--seals")
 
 
+def flip(path: Path) -> None:
+    """One bit in the middle of a file."""
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+
+
+def downstream(plan: Plan, record: str) -> set[Job]:
+    """A job and all that is made of its result, but for tables, figures, gallery and report."""
+    found = {plan.owner(record)}
+    for job in plan.jobs.values():  # each stands after what it needs
+        if found & set(job.needs.values()):
+            found.add(job)
+    return found
+
+
+UPSTREAM = (
+    "data/mini-source/train/native/images.npy",
+    "data/mini-captions/train/native/captions.json",
+    "data/drawn-colour/test/native/labels.npy",
+    "backbones/rn/weights.safetensors",
+    "heads/rn/drawn-colour.safetensors",
+    "heads/vit/mini-source.safetensors",
+    "models/rn.tecoa.s0/weights.safetensors",
+    "models/rn.tecoa.s0/manifest.json",
+    "models/rn.clip/weights.safetensors",
+)
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_what_repair_removes_is_made_again_with_all_that_is_made_of_it(copy, name):
+    plan = Plan(copy.config)
+    flip(copy.folder / plan.results / name)
+    assert "1 results removed" in copy.zsr("repair")
+    titles = {job.title for job in downstream(plan, name)}
+    check(copy, lambda job: job.title in titles or is_t(job))
+
+
+@pytest.mark.parametrize("names", [["manifest.json"], ["weights.safetensors"], ["train.jsonl"], None])
+def test_a_model_deleted(copy, names):
+    """By hand, or by Snakemake when Ctrl-C ends a training of another config, which is then put back."""
+    plan = Plan(copy.config)
+    model = "models/vit.ce.s0"
+    for name in names or ["manifest.json", "weights.safetensors", "train.jsonl"]:
+        (copy.folder / plan.results / model / name).unlink()
+    titles = {job.title for job in downstream(plan, f"{model}/manifest.json")}
+    check(copy, lambda job: job.title in titles or is_t(job))
+
+
+@pytest.mark.parametrize("target", ["results/report.html", "report", "{here}/results/report.html"])
+def test_a_target_of_ones_own_asks_for_what_is_gone_beneath_it(copy, target):
+    plan = Plan(copy.config)
+    target = target.format(here=copy.folder)
+    assert planned(copy, target) == set()
+    name = "models/rn.tecoa.s0/manifest.json"
+    (copy.folder / plan.results / name).unlink()
+    titles = {job.title for job in downstream(plan, name)}
+    right = expected(copy, lambda job: job.title in titles or is_t(job))
+    assert planned(copy, target) == right
+    assert planned(copy, "results/models/vit.tecoa.s0/manifest.json") == set(), "it is not made of the missing model"
+
+
+def test_a_log_or_a_benchmark_deleted(copy):
+    for folder in ("logs", "benchmarks"):
+        shutil.rmtree(copy.path(f"results/{folder}"))
+    check(copy, lambda job: False)
+
+
 def test_verify_scores_again_and_recounts_and_fails_without_examples(copy):
     """Hardly anything falls in the miniature, whose models have learned nothing; what falls is stored."""
     said = copy.zsr("verify")

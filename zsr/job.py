@@ -22,7 +22,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zsr import gpus, guard, layout, provenance, store
+from zsr import gpus, guard, layout, provenance, reading, store
 from zsr.cost import process_start
 from zsr.errors import ZsrError
 
@@ -39,6 +39,7 @@ class Job:
         self.final = outputs
         self.outputs = {name: path.with_name(f".{path.name}.part") for name, path in outputs.items()}
         self.facts: dict = {}  # what goes into the record beside spec and digests
+        self.read: dict[str, str] = {}  # role -> the hash of the bytes that this job reads (zsr/reading.py)
 
     @property
     def folder(self) -> Path:
@@ -75,6 +76,11 @@ class Job:
         read = {name: self.record(name)["digests"] for name in sorted(self.spec["needs"])}
         return provenance.short_hash(provenance.canonical([self.hash, read]))
 
+    def note_inputs(self) -> None:
+        """Keep of which bytes this result will be made; a job that reads whole lists says so itself."""
+        roles = self._inputs.keys() & self.spec["needs"].keys()
+        self.read = {role: reading.hash_of([self.record(role)]) for role in sorted(roles)}
+
     def embeddings(self, name: str = "head") -> Path:
         """The class embeddings that this job reads, checked against the digest of their record."""
         return store.check_digest(self.input(name).with_suffix(".safetensors"), self.record(name)["digests"]["head"])
@@ -110,6 +116,7 @@ class Job:
             "spec_hash": self.hash,
             "spec": self.spec,
             "digests": {name: store.digest(path) for name, path in files.items()},
+            "read": self.read,
             **self.facts,
             "seconds": round(time.time() - START, 3),
             "versions": versions(self.spec["environment"]["name"]),
@@ -141,6 +148,7 @@ def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None
         guard.own(job.results, *(path for paths in job.all_inputs for path in paths))
         check_packages(job.spec["environment"])
         code_files = job.check_code()
+        job.note_inputs()
         for path in job.outputs.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         work(job)

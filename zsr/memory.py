@@ -1,27 +1,36 @@
 """What to do when Snakemake's memory (`.snakemake/`) was lost: ask the results themselves.
 
-Without its metadata Snakemake compares times alone, and would call results up to date that other code has made.
-The plan then reads every record and refuses stale ones by name; so it does where other results than those that
-Snakemake remembers were put in their place. While its memory is of the tables that lie there this costs two readings.
+Without its metadata Snakemake compares times alone. It would call results up to date that other code has made, and it
+would make right ones again where a copy mixed up their times. So the plan reads each record that Snakemake does not
+remember: it refuses stale ones by name where Snakemake could believe them, and names `zsr adopt` for right ones. While
+the memory is of what lies there this costs one small file a result.
 """
 
 import base64
 import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.graph import Job
 from zsr.plan import Plan
 from zsr.provenance import canonical
+from zsr.reading import made_of_others
 from zsr.store import read_record
 
+METADATA = Path(".snakemake", "metadata")
+LONGEST = (
+    os.pathconf(".", "PC_NAME_MAX") - 1
+)  # characters of a file name in Snakemake's memory; longer ones become folders that begin with @
 
-def refuse_forgotten(plan: Plan, metadata: str) -> None:
+
+def refuse_forgotten(plan: Plan, metadata: Path) -> None:
     """Raise if Snakemake has forgotten the finished tables and any result on disk is not the plan's."""
     record = plan.results / plan.tables.record
-    if not record.is_file() or remembered(record, Path(metadata, metadata_name(str(record)))):
+    if not record.is_file() or remembered(record, metadata / metadata_name(str(record))):
         return
-    found = stale(plan)
+    found = stale(plan, plan.jobs.values())
     if found:
         raise ZsrError(
             f"Snakemake's memory (.snakemake/) is not of these results, and {len(found)} of them are not what the "
@@ -29,24 +38,53 @@ def refuse_forgotten(plan: Plan, metadata: str) -> None:
         )
 
 
+def adoptable_notice(plan: Plan, metadata: Path) -> str:
+    """One line if results are right that Snakemake does not remember, or ''."""
+    count = sum(believable(plan, job) for job in forgotten(plan, metadata))
+    if not count:
+        return ""
+    return (
+        f"{count} results are right, but Snakemake does not remember them, as after a copy or in a fresh clone, and "
+        "may make them again; run `zsr adopt` first: it checks them and tells Snakemake"
+    )
+
+
+def forgotten(plan: Plan, metadata: Path) -> list[Job]:
+    """The jobs whose result is on disk and whose spec Snakemake does not remember."""
+    return [job for job in plan.jobs.values() if on_disk(plan, job) and not _knows(plan, job, metadata)]
+
+
+def _knows(plan: Plan, job: Job, metadata: Path) -> bool:
+    return known_params(metadata / metadata_name(str(plan.results / job.record))) == [repr(job.text)]
+
+
 def remembered(record: Path, memory: Path) -> bool:
     """Whether Snakemake's memory is of the tables that lie there: others may have been put in their place."""
     try:
         spec = json.loads(record.read_text(encoding="utf-8"))["spec"]
-        known = json.loads(memory.read_text(encoding="utf-8"))["params"]
     except (OSError, ValueError, KeyError):
         return False
-    return known == [repr(canonical(spec))]
+    return known_params(memory) == [repr(canonical(spec))]
+
+
+def known_params(memory: Path) -> list[str] | None:
+    """The params that Snakemake remembers of an output, None if it remembers nothing."""
+    try:
+        return json.loads(memory.read_text(encoding="utf-8"))["params"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def metadata_name(path: str) -> str:
     """The file in which Snakemake remembers an output; a test holds this against Snakemake's own."""
-    return base64.urlsafe_b64encode(path.encode()).decode()
+    name = base64.urlsafe_b64encode(path.encode()).decode()
+    parts = [name[i : i + LONGEST] for i in range(0, len(name), LONGEST)]
+    return os.path.join(*(f"@{part}" for part in parts[:-1]), parts[-1])
 
 
-def stale(plan: Plan) -> list[str]:
-    """The records on disk that are damaged, or of another spec than the plan's."""
-    return [job.record for job in plan.jobs.values() if on_disk(plan, job) and not believable(plan, job)]
+def stale(plan: Plan, jobs: Iterable[Job]) -> list[str]:
+    """The records on disk that are damaged, of another spec than the plan's, or made of other bytes than lie there."""
+    return [job.record for job in jobs if on_disk(plan, job) and not believable(plan, job)]
 
 
 def on_disk(plan: Plan, job: Job) -> bool:
@@ -55,9 +93,9 @@ def on_disk(plan: Plan, job: Job) -> bool:
 
 
 def believable(plan: Plan, job: Job) -> bool:
-    """Whether the job's record is whole and of the spec that the plan asks for."""
+    """Whether the job's record is whole, of the spec that the plan asks for, and made of what lies there."""
     try:
-        read_record(plan.results / job.record, job.hash)
+        record = read_record(plan.results / job.record, job.hash)
     except ZsrError:
         return False
-    return True
+    return made_of_others(plan, job, record) is None

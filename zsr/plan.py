@@ -5,6 +5,7 @@ Nothing here imports torch: every cluster job parses the Snakefile again.
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from zsr import config as configs
@@ -137,6 +138,23 @@ class Plan(Ingredients):
         spec = {"config": self._asked(), "title": self.config["report"]["title"], "sheets": sheets}
         needs = {"tables": self.tables, "figures": self.figures, "gallery": self.gallery}
         return self.add("report", {}, spec, needs, "report", ["zsr/report/page.py"])
+
+    def reads(self, job: Job) -> dict[str, list[Job]]:
+        """role -> the jobs whose results a job reads: what it needs, and for the last jobs the plan's lists."""
+        if job.rule == "merge":  # what its shards need it does not read itself
+            return {role: [need] for role, need in job.needs.items() if need.rule == "shard"}
+        roles = {role: [need] for role, need in job.needs.items()} | self._lists.get(job, {})
+        return {role: jobs for role, jobs in roles.items() if jobs}
+
+    @cached_property
+    def _lists(self) -> dict[Job, dict[str, list[Job]]]:
+        everything = {"cells": self.cells, "trained": self.trained}
+        return {
+            self.tables: everything,
+            self.figures: {"trained": self.trained},
+            self.gallery: {"cells": self.shown, "needed": self.upstream(self.shown)},
+            self.report: everything | {"sheets": list(self.sheets.values())},
+        }
 
     def _asked(self) -> dict:
         """The config as it was written, as far as tables depend on it: a job makes the same plan from it again, also

@@ -23,8 +23,9 @@ from zsr.device import (
     unused_gpu_warning,
 )
 from zsr.errors import ZsrError
+from zsr.gaps import gaps
 from zsr.job import prefer_this_python
-from zsr.memory import refuse_forgotten
+from zsr.memory import METADATA, adoptable_notice, refuse_forgotten
 from zsr.places import expand
 from zsr.plan import Plan
 from zsr.scheduler import look_when_jobs_end
@@ -60,9 +61,11 @@ def planned():
         check_variables(plan)
         check_writable(plan.results)
         refuse_other_device(config, plan)
-        refuse_forgotten(plan, os.path.join(".snakemake", "metadata"))
+        refuse_forgotten(plan, METADATA)
         refuse_changed(plan)
-        return plan
+    if workflow.is_main_process and (line := adoptable_notice(plan, METADATA)):
+        print("zsr:", line, file=sys.stderr)
+    return plan
 
 
 PLAN = planned()
@@ -213,6 +216,16 @@ def everything():
         for job in PLAN.jobs.values()
         for path in job.outputs.values()
     ]
+
+
+def ask_for_gaps():
+    """Make again what is gone beneath targets of the user's own, and so all that was made of it."""
+    settings = workflow.dag_settings
+    if workflow.is_main_process and settings and settings.targets:
+        settings.forcerun = {*settings.forcerun, *gaps(PLAN, settings.targets)}
+
+
+ask_for_gaps()
 
 
 def decoders(wildcards):

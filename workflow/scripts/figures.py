@@ -4,6 +4,7 @@ import json
 
 from zsr import gather
 from zsr.job import Job, run
+from zsr.reading import read_by
 from zsr.report import csvs, figures
 
 
@@ -15,6 +16,7 @@ def work(job: Job) -> None:
         json.dumps({name: figures.spec(chart) for name, chart in charts.items()}), encoding="utf-8"
     )
     job.facts["figures"] = sorted(charts)
+    job.read = read_by(plan, plan.figures)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from zsr.errors import ZsrError
 from zsr.examples import pixels, read_examples, stored
 from zsr.job import Job, run
 from zsr.plan import Plan
+from zsr.reading import read_by
 from zsr.rows import read_rows
 from zsr.shown import LIMIT
 from zsr.store import check_digest, read_record
@@ -35,6 +36,7 @@ def work(job: Job) -> None:
             for cell in cells:
                 entries += look(plan, cell, loaded, each, pictures)
         places = {cell.record: i for i, cell in enumerate(plan.shown)}
+        job.read = read_by(plan, plan.gallery)
         entries.sort(key=lambda entry: places[entry.pop("cell")])  # the order of the config again
     job.outputs["entries"].write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
     with job.outputs["pictures"].open("wb") as file:

@@ -3,6 +3,7 @@
 from zsr.examples import read_table, write_table
 from zsr.job import Job, run
 from zsr.merge import merged_examples, merged_facts, merged_rows
+from zsr.reading import hash_of
 from zsr.rows import read_rows, write_rows
 from zsr.store import check_digest, read_record
 
@@ -16,6 +17,7 @@ def work(job: Job) -> None:
         records.append(read_record(path, job.spec["needs"][f"shard-{i}"]))
         tables.append(read_rows(path.with_suffix(".parquet"), records[-1]["digests"]["rows"]))
         examples.append(read_table(check_digest(path.with_suffix(".examples"), records[-1]["digests"]["examples"])))
+    job.read = {f"shard-{i}": hash_of([record]) for i, record in enumerate(records)}
     columns = merged_rows(tables)
     write_rows(job.outputs["rows"], columns)
     examples = merged_examples(examples, job.spec["store"], job.spec["seed"])

@@ -7,6 +7,7 @@ import numpy as np
 
 from zsr import arrays, gather, layout
 from zsr.job import Job, run
+from zsr.reading import read_by
 from zsr.report import csvs, figures, page, published
 from zsr.report.sheet import contact_sheet
 from zsr.store import check_digest, read_record
@@ -33,6 +34,7 @@ def work(job: Job) -> None:
         beside=published.beside(cells),
     )
     job.outputs["page"].write_text(html, encoding="utf-8")
+    job.read = read_by(plan, plan.report)
 
 
 def checked(job: Job, role: str, name: str) -> Path:

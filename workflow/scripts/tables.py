@@ -5,6 +5,7 @@ from pathlib import Path
 from zsr import gather
 from zsr.errors import ZsrError
 from zsr.job import Job, run
+from zsr.reading import read_by
 from zsr.report import csvs, tables
 from zsr.rows import read_rows
 
@@ -20,6 +21,7 @@ def work(job: Job) -> None:
     for name, table in made.items():
         job.outputs[name].write_text(csvs.dumps(table), encoding="utf-8")
     job.facts["cells"] = len(cells)
+    job.read = read_by(plan, plan.tables)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "models for open_clip and Hugging Face, numbers for other tools, figures for papers",
     "verify": "check every result: bytes, seals, specs, stored examples, tables",
     "repair": "remove results that are damaged or stale, so that snakemake makes them again",
+    "adopt": "check results that Snakemake does not remember, as after a copy, and tell it of them",
     "prune": "list results that no config entry asks for any more",
 }
 

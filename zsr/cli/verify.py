@@ -8,7 +8,8 @@ from zsr.data.changed import changed
 from zsr.errors import ZsrError
 from zsr.graph import Job
 from zsr.plan import Plan
-from zsr.store import check_digest, read_record
+from zsr.reading import made_of_others
+from zsr.store import REPAIR, check_digest, read_record
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -73,11 +74,13 @@ def fault(plan: Plan, job: Job) -> str | None:
     if not record.is_file():
         return None
     try:
-        digests = read_record(record, job.hash)["digests"]
+        found = read_record(record, job.hash)
         if job.rule == "prepare" and (place := changed(plan, job)):
             return f"{place}: another file than the one that it was made of"
-        for name, wanted in digests.items():
+        for name, wanted in found["digests"].items():
             check_digest(plan.results / job.outputs[name], wanted)
+        if role := made_of_others(plan, job, found):
+            return f"{record}: made of other {role} than what lies there now; {REPAIR}"
     except ZsrError as error:
         return str(error)
     return None

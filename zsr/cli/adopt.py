@@ -1,0 +1,70 @@
+"""`zsr adopt`: tell Snakemake of right results that it does not remember, as after a copy or in a fresh clone.
+
+Seals, digests, specs and what each result was made of are checked first, and nothing is adopted while one result is
+wrong. Then Snakemake itself writes its memory and the times of files (`--touch`), so its format is its own affair.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Collection
+from contextlib import nullcontext
+
+from zsr import runlock
+from zsr.cli import plan_of
+from zsr.cli.verify import faults
+from zsr.errors import ZsrError
+from zsr.graph import Job
+from zsr.memory import METADATA, forgotten, on_disk
+from zsr.plan import Plan
+from zsr.registry import ROOT
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", "-n", action="store_true", help="check, and say how many would be adopted")
+
+
+def run(given: argparse.Namespace) -> int:
+    plan = plan_of(given)
+    with nullcontext() if given.dry_run else runlock.holding(plan.results):
+        new, right = forgotten(plan, METADATA), set(complete(plan))
+        if new and (wrong := list(faults(plan))):
+            raise ZsrError(
+                f"{len(wrong)} results are wrong, and nothing was adopted; run `zsr repair`, then `zsr adopt` again; "
+                f"the first: {wrong[0]}"
+            )
+        if new and not given.dry_run:
+            touch(plan, given.configfile, right)
+    count = len(right.intersection(new))
+    print(f"{count} results {'to adopt' if given.dry_run else 'adopted'}{_rest(plan, len(new) - count)}")
+    return 0
+
+
+def complete(plan: Plan) -> list[Job]:
+    """The jobs whose result is there, and so are all results that it was made of."""
+    found: dict[Job, None] = {}
+    for job in plan.jobs.values():  # each comes after what it reads
+        if on_disk(plan, job) and all(other in found for others in plan.reads(job).values() for other in others):
+            found[job] = None
+    return list(found)
+
+
+def touch(plan: Plan, configfile: str, jobs: Collection[Job]) -> None:
+    """Let Snakemake write down that these results are finished, in the order in which they were made."""
+    targets = [str(plan.results / job.record) for job in jobs] if len(jobs) < len(plan.jobs) else ["all"]
+    snakefile = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", configfile]
+    options = ["--touch", "--forceall", "--no-hooks", "--cores", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *snakefile, *options, *targets],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="surrogateescape",
+    )  # fmt: skip
+    if done.returncode:
+        said = " ".join(done.stdout.split()[-60:])
+        raise ZsrError(f"Snakemake could not adopt the results: {said}")
+
+
+def _rest(plan: Plan, left: int) -> str:
+    missing = sum(not on_disk(plan, job) for job in plan.jobs.values())
+    if not missing:
+        return ""
+    return f"; {missing} are not there, and {left} were made of them: snakemake makes these"
