@@ -13,7 +13,9 @@ from jobs import run
 from zsr.cli.verify import fault
 from zsr.config import complete
 from zsr.data.changed import changed, refuse_changed
+from zsr.data.sources import note_of
 from zsr.plan import Plan
+from zsr.store import read_record
 
 
 def write(path: Path, seed: int) -> None:
@@ -31,15 +33,21 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def plan(project: Project, mini: dict, place: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """The miniature config with a set of one's own, whose split is prepared."""
-    monkeypatch.chdir(project.folder)
+def own(mini: dict, place: Path) -> dict:
+    """The miniature config with a set of one's own."""
     own = {"name": "own", "reader": "parquet", "options": {"path": "$ZSR_TEST_REAL/{split}.parquet"}, "size": 32,
            "splits": {"test": 8}, "classes": ["dark", "light"], "templates": ["a {} picture"]}  # fmt: skip
     mini["data"].append(own)
     mini["protocols"][0] |= {"datasets": ["own"], "images": 8, "batch": 8}
-    complete(mini)
-    plan = Plan(mini)
+    return mini
+
+
+@pytest.fixture
+def plan(project: Project, own: dict, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Its plan; the split is prepared."""
+    monkeypatch.chdir(project.folder)
+    complete(own)
+    plan = Plan(own)
     code, said = run(project, plan, prepared(plan))
     assert code == 0, said
     return plan
@@ -61,6 +69,27 @@ def test_another_file_is_refused_by_name_and_repair_takes_what_was_made_of_it(pl
     with refused(r"test\.parquet: another file than the one that .*images\.npy was made of; if that is meant, remove"):
         refuse_changed(plan)
     assert "another file" in fault(plan, prepared(plan))
+
+
+@pytest.mark.slow
+def test_a_replaced_file_reaches_the_table(project, own, place):
+    """What the refusal says is done, and every result is made of the new file."""
+    own["data"][-1] |= {"classes": ["red", "blue"], "templates": ["a {} circle"]}  # words that the tokenizer knows
+    own["backbones"], own["models"] = own["backbones"][:1], own["models"][:1]
+    own["protocols"][0]["attacks"], own["protocols"][0]["eps"] = own["protocols"][0]["attacks"][:1], ["4/255"]
+    project.configure(own)
+    project.snakemake()
+    plan = Plan(own)
+    before = read_record(project.folder / plan.results / plan.cells[0].record)
+    write(place, 3)
+    assert f"if that is meant, remove {note_of(place)} and run `zsr repair`" in project.snakemake("-n", code=1)
+    note_of(place).unlink(missing_ok=True)
+    assert "1 results removed; run snakemake" in project.zsr("repair")
+    project.snakemake()
+    after = read_record(project.folder / plan.results / plan.cells[0].record)
+    assert before["read"]["data"] != after["read"]["data"]
+    assert before["read"]["model"] == after["read"]["model"]
+    assert "0 wrong, 0 not there" in project.zsr("verify", "--seals")
 
 
 def test_the_same_bytes_at_another_time_are_the_same_file(plan, place):

@@ -27,7 +27,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     with nullcontext() if given.dry_run else runlock.holding(plan.results):
-        new, right = forgotten(plan, METADATA), set(complete(plan))
+        new, right = set(forgotten(plan, METADATA)), set(complete(plan))
         if new and (wrong := list(faults(plan))):
             raise ZsrError(
                 f"{len(wrong)} results are wrong, and nothing was adopted; run `zsr repair`, then `zsr adopt` again; "
@@ -35,8 +35,13 @@ def run(given: argparse.Namespace) -> int:
             )
         if new and not given.dry_run:
             touch(plan, given.configfile, right)
-    count = len(right.intersection(new))
-    print(f"{count} results {'to adopt' if given.dry_run else 'adopted'}{_rest(plan, len(new) - count)}")
+    gone = sum(not on_disk(plan, job) for job in plan.jobs.values())
+    left = new - right if given.dry_run else set(forgotten(plan, METADATA))
+    print(f"{len(new - left)} results {'to adopt' if given.dry_run else 'adopted'}")
+    if gone:
+        print(f"{gone} results are not there, and {len(left - right)} were made of them: snakemake makes these")
+    for job in left & right:
+        print(f"not adopted: {job.title}; snakemake does not plan it here, as where a local file that it reads is gone")
     return 0
 
 
@@ -61,10 +66,3 @@ def touch(plan: Plan, configfile: str, jobs: Collection[Job]) -> None:
     if done.returncode:
         said = " ".join(done.stdout.split()[-60:])
         raise ZsrError(f"Snakemake could not adopt the results: {said}")
-
-
-def _rest(plan: Plan, left: int) -> str:
-    missing = sum(not on_disk(plan, job) for job in plan.jobs.values())
-    if not missing:
-        return ""
-    return f"; {missing} are not there, and {left} were made of them: snakemake makes these"
