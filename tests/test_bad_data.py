@@ -121,9 +121,7 @@ def test_surprising_pictures_are_read_as_torchvision_reads_them(root: Path, tmp_
 )
 def test_a_file_that_is_no_picture(name: str, content: bytes, root: Path, tmp_path: Path):  # noqa: F811
     fails(folders(root, {name: content}), tmp_path / "out", f"{name}: not a picture that can be read")
-    fails(
-        folders(root, {name: content}), tmp_path / "packed", f"{name}: not a picture", encoded=True
-    ) if not name.endswith("cut.jpg") else None
+    fails(folders(root, {name: content}), tmp_path / "packed", f"{name}: not a picture that can be read", encoded=True)
 
 
 def test_a_picture_bomb(root: Path, tmp_path: Path):  # noqa: F811
@@ -223,7 +221,7 @@ def test_an_archive_that_is_cut_short(root: Path, tmp_path: Path):  # noqa: F811
         build(path, {f"cat/{i}.png": archives.picture(i) for i in range(9)})
         path.write_bytes(path.read_bytes()[:-3000])
         found = own(options={"archive": name, "inside": ""}, files=[{"path": name}])
-        fails(found, tmp_path / name, f"{name}: damaged or cut short")
+        fails(found, tmp_path / name, f"{name}: not a .*, damaged or cut short")
 
 
 def test_what_to_do_about_missing_files(root: Path, tmp_path: Path):  # noqa: F811

@@ -3,12 +3,18 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zsr.data.labels import places_of
 from zsr.data.readers.base import Chunk
 from zsr.errors import ZsrError
-from zsr.store import check_digest
+from zsr.store import REPAIR, check_digest
+from zsr.unreadable import reading
+
+if TYPE_CHECKING:
+    from zsr.data.encoded import Encoded
 
 
 def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tuple[dict, list[str] | None]:
@@ -22,12 +28,19 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
             raise ZsrError(
                 f"a reader gave images of {chunk.images.dtype} {chunk.images.shape}; uint8 [n, 3, H, W] is wanted"
             )
+        if len({len(part) for part in chunk if part is not None}) > 1:
+            raise ZsrError(
+                f"a reader gave {', '.join(str(len(p)) for p in chunk if p is not None)} images, labels (and "
+                "captions) in one chunk; as many of each are wanted"
+            )
         if array is None:
             array = np.lib.format.open_memmap(images, "w+", np.uint8, (count, *chunk.images.shape[1:]))
             reserve(images)
+        if chunk.images.shape[1:] != array.shape[1:]:
+            raise ZsrError(f"a reader gave images {chunk.images.shape[1:]} after {array.shape[1:]}; one size is wanted")
         take = min(len(chunk.images), count - done)
         array[done : done + take] = chunk.images[:take]
-        found.append(np.asarray(chunk.labels[:take], np.int64))
+        found.append(places_of(chunk.labels[:take], lambda row, first=done: f"image {first + row} of the reader"))
         if chunk.captions is not None:
             captions = (captions or []) + list(chunk.captions[:take])
         done += take
@@ -64,15 +77,41 @@ def read(images: Path, record: dict, classes: int | None = None) -> tuple[np.nda
     labels = images.with_name("labels.npy")
     for name, path in (("images", images), ("labels", labels)):
         check_digest(path, record["digests"][name])
-    if classes is not None and record["labels"]["most"] >= classes:
+    pixels, known = _array(images, mmap_mode="r"), _array(labels)
+    if known.dtype.names is not None:
+        pixels, known = _encoded(pixels, known, images, record)
+    elif pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise ZsrError(f"{images}: {pixels.dtype} {list(pixels.shape)}, not uint8 [n, 3, H, W]; {REPAIR}")
+    if known.dtype != np.int64 or known.shape != pixels.shape[:1] or not len(known):
+        raise ZsrError(f"{labels}: {known.dtype} {list(known.shape)} for {len(pixels)} images, not int64 [n]; {REPAIR}")
+    least, most = int(known.min()), int(known.max())
+    if least < 0:
+        raise ZsrError(f"{labels}: a label is {least}, less than 0; {REPAIR}")
+    if classes is not None and most >= classes:
         raise ZsrError(
-            f"{images.parent}: a label is {record['labels']['most']}, but the dataset names {classes} classes; "
-            "correct `classes` of its definition"
+            f"{images.parent}: a label is {most}, but the dataset names {classes} classes; correct `classes` of its "
+            "definition"
         )
-    pixels, known = np.load(images, mmap_mode="r", allow_pickle=False), np.load(labels, allow_pickle=False)
-    if known.dtype.names is None:
-        return pixels, known
-    from zsr.data.encoded import Encoded
+    return pixels, known
+
+
+def _array(path: Path, **how: str) -> np.ndarray:
+    """A .npy without objects."""
+    with reading(path, "an array of numbers", REPAIR):
+        found = np.load(path, allow_pickle=False, **how)
+        if not isinstance(found, np.ndarray):
+            raise TypeError("it is an archive of arrays")
+        return found
+
+
+def _encoded(content: np.ndarray, table: np.ndarray, images: Path, record: dict) -> tuple["Encoded", np.ndarray]:
+    """The pictures and labels of a split that stays encoded."""
+    from zsr.data.encoded import TABLE, Encoded
     from zsr.data.transforms import parse
 
-    return Encoded(pixels, known, parse(record["spec"]["transform"])), known["label"].copy()
+    if table.dtype != TABLE or table.ndim != 1 or content.dtype != np.uint8 or content.ndim != 1:
+        raise ZsrError(f"{images}: not pictures end to end with their table; {REPAIR}")
+    start, end = table["start"], table["start"] + table["bytes"]
+    if not ((start >= 0) & (start < end) & (end <= len(content))).all():
+        raise ZsrError(f"{images}: the table names bytes beyond its end; {REPAIR}")
+    return Encoded(content, table, parse(record["spec"]["transform"])), table["label"].copy()

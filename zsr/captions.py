@@ -8,7 +8,8 @@ import numpy as np
 
 from zsr import arrays
 from zsr.errors import ZsrError
-from zsr.store import check_digest
+from zsr.store import REPAIR, check_digest
+from zsr.unreadable import reading
 
 BETWEEN = " | "  # alternatives of one image
 
@@ -32,9 +33,14 @@ def all_texts(captions: list[str], beyond: Iterable[str] = ()) -> list[str]:
 def read_pairs(data: Path, record: dict, named: dict) -> tuple[np.ndarray, list[str]]:
     """(images, a caption of each) of a split; `named` has `classes` and `templates` for those without captions."""
     captions = check_digest(data.with_name("captions.json"), record["digests"]["captions"])
-    told = json.loads(captions.read_text(encoding="utf-8"))
+    with reading(captions, "a list of texts in JSON", REPAIR):
+        told = json.loads(captions.read_text(encoding="utf-8"))
+        if not isinstance(told or [], list) or not all(isinstance(caption, str) for caption in told or []):
+            raise TypeError("it holds something else")
     classes = named.get("classes", [])
     if not told and not classes:
         raise ZsrError(f"{data.parent}: has neither captions nor class names; nothing to learn from")
     images, labels = arrays.read(data.with_name("images.npy"), record, None if told else len(classes))
+    if told and len(told) != len(images):
+        raise ZsrError(f"{captions}: {len(told)} captions for {len(images)} images; {REPAIR}")
     return images, told or prompts(labels, classes, named["templates"])

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from zsr.arrays import reserve
-from zsr.data.image import picture, planes
+from zsr.data.image import prepared
 from zsr.data.pictures import Item, Pictures
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
@@ -41,7 +41,7 @@ def fill(pictures: Pictures, transform: Transform, target: Path, key: str, worke
     pending: deque[tuple[Item, Future]] = deque()
 
     def work(item: Item) -> None:
-        image = planes(transform(picture(item.content, item.name)))
+        image = prepared(item.content, item.name, transform)
         if image.shape != shape:
             raise ZsrError(
                 f"{item.name}: {image.shape[2]}×{image.shape[1]}, others are {shape[2]}×{shape[1]}; "
@@ -84,7 +84,7 @@ def fill(pictures: Pictures, transform: Transform, target: Path, key: str, worke
 
 def _first_shape(pictures: Pictures, transform: Transform) -> tuple[int, ...]:
     for item in pictures.fetch(np.arange(min(1, len(pictures.labels)))):
-        return planes(transform(picture(item.content, item.name))).shape
+        return prepared(item.content, item.name, transform).shape
     raise ZsrError("the split holds no picture")
 
 

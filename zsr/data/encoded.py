@@ -10,9 +10,11 @@ from functools import cached_property
 
 import numpy as np
 
-from zsr.data.image import picture, planes
+from zsr.data.image import prepared
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
+
+TABLE = np.dtype([("label", np.int64), ("start", np.int64), ("bytes", np.int64)])
 
 
 class Encoded:
@@ -23,8 +25,7 @@ class Encoded:
     def __init__(
         self, content: np.ndarray, table: np.ndarray, transform: Transform, workers: int | None = None
     ) -> None:
-        if transform.side is None:
-            raise ZsrError("a split that stays encoded needs a transform that resizes, such as 224")
+        check_transform(transform)
         self.content, self.table, self.transform = content, table, transform
         self.workers = workers or len(os.sched_getaffinity(0))
         self.shape = (len(table), 3, transform.side, transform.side)
@@ -55,4 +56,11 @@ class Encoded:
 
     def _one(self, row: np.void) -> np.ndarray:
         content = self.content[row["start"] : row["start"] + row["bytes"]].tobytes()
-        return planes(self.transform(picture(content, f"the picture at byte {row['start']}")))
+        where = getattr(self.content, "filename", "the packed pictures")
+        return prepared(content, f"{where}: the picture at byte {row['start']}", self.transform)
+
+
+def check_transform(transform: Transform) -> None:
+    """All pictures must come to one size."""
+    if transform.side is None:
+        raise ZsrError("a split that stays encoded needs a transform that resizes, such as 224")

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from zsr.data.labels import places_of
 from zsr.data.readers.base import Reader
 from zsr.data.sources import Sources
 from zsr.data.trees import Tree
@@ -78,41 +79,54 @@ def from_trees(entries: Iterable[Entry], captions: list[str] | None = None) -> P
             entry = entries[row]
             wanted.setdefault(entry.tree, {}).setdefault(entry.name, []).append(int(row))
         for tree, names in wanted.items():
+            lacking = set(names)
             for name, content in tree.stream(list(names)):
+                lacking.discard(name)
                 for row in names[name]:
                     yield Item(row, f"{tree.path}: {name}", content)
+            if lacking:
+                raise ZsrError(
+                    f"{tree.path}: holds no '{min(lacking)}', which its list names; {len(lacking)} lack, get it again"
+                )
 
-    labels = np.array([entry.label for entry in entries], np.int64)
+    labels = places_of([entry.label for entry in entries], lambda row: f"{entries[row].tree.path}: {entries[row].name}")
     listing = hashlib.sha256("\n".join(entry.name for entry in entries).encode(errors="surrogateescape")).hexdigest()
     return Pictures(labels, fetch, captions, listing)
 
 
 def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Pictures:
-    """Pictures that lie decoded in an array [n, H, W, 3]."""
+    """Pictures that lie decoded in an array [n, H, W, 3]; `name` is the file's."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not all(images.shape[1:]):
+        raise ZsrError(f"{name}: images of {images.dtype} {list(images.shape)}; uint8 [n, H, W, 3] is wanted")
+    if len(images) != len(labels):
+        raise ZsrError(f"{name}: {len(images)} images and {len(labels)} labels; get it again")
 
     def fetch(rows: np.ndarray) -> Iterator[Item]:
         for row in rows:
             yield Item(int(row), f"{name} [{row}]", np.ascontiguousarray(images[row]))
 
-    return Pictures(np.asarray(labels, np.int64), fetch)
+    return Pictures(places_of(labels, lambda row: f"{name} [{row}]"), fetch)
 
 
 def caption_of(value: object, where: str) -> str:
     """One caption, or a list of alternatives as one text; every image needs one."""
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
         value = " | ".join(one.strip() for one in value)
-    if not isinstance(value, str) or not value.strip():
+    if value is not None and not isinstance(value, str):
+        raise ZsrError(f"{where}: the caption is {value!r:.60}; write a text, or a list of texts")
+    if not value or not value.strip():
         raise ZsrError(f"{where}: has no caption; add one, or leave the picture out")
     return " ".join(value.split())
 
 
 def check_labels(pictures: Pictures, classes: int, where: str) -> None:
-    """Labels must have names."""
+    """Labels must have names; the picture of the first that has none is named."""
     wrong = np.flatnonzero((pictures.labels < 0) | (pictures.labels >= classes))
     if len(wrong):
+        name = next((item.name for item in pictures.fetch(wrong[:1])), "no name")
         raise ZsrError(
-            f"{where}: the label of image {wrong[0]} is {pictures.labels[wrong[0]]}, but there are {classes} classes; "
-            "correct `classes` of the dataset's definition"
+            f"{where}: the label of image {wrong[0]} is {pictures.labels[wrong[0]]}, but there are {classes} classes "
+            f"({name}); correct `classes` of the dataset's definition"
         )
 
 

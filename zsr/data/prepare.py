@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from zsr.data.decode import fill
+from zsr.data.encoded import check_transform
 from zsr.data.pack import pack
 from zsr.data.pictures import FileReader, Pictures, check_labels
 from zsr.data.sources import Sources
@@ -18,6 +19,9 @@ from zsr.provenance import canonical, short_hash
 def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
     """Open, check, decode (or pack); returns what the manifest says, and captions."""
     source = spec["source"]
+    transform = parse(spec["transform"])
+    if spec["encoded"]:
+        check_transform(transform)
     sources = Sources.of(source)
     pictures = reader.open(spec["split"], sources)
     where = f"{sources.folder} ({spec['split']})"
@@ -33,11 +37,11 @@ def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: 
             f"{where}: holds {count} images, the dataset's definition promises {spec['count']}; correct its `splits`, "
             "or get the archive again"
         )
+    workers = int(os.environ.get("ZSR_WORKERS") or len(os.sched_getaffinity(0)))
     if spec["encoded"]:
-        facts = pack(pictures, images, labels)
+        facts = pack(pictures, transform, images, labels, workers)
     else:
-        workers = int(os.environ.get("ZSR_WORKERS") or len(os.sched_getaffinity(0)))
-        facts = fill(pictures, parse(spec["transform"]), images, same_work(key, pictures, sources), workers)
+        facts = fill(pictures, transform, images, same_work(key, pictures, sources), workers)
         with labels.open("wb") as file:
             np.save(file, pictures.labels, allow_pickle=False)
     both = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}

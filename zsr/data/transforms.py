@@ -36,17 +36,23 @@ class Transform:
         if self.side is None:
             return image
         method = Image.Resampling.BICUBIC if self.bicubic else Image.Resampling.BILINEAR
+        size = self.resized(*image.size)
         if self.squash:
-            return image.resize((self.side, self.side), method)
-        width, height = image.size
-        if width <= height:
-            size = (self.resize, int(self.resize * height / width))
-        else:
-            size = (int(self.resize * width / height), self.resize)
+            return image.resize(size, method)
         if size != image.size:
             image = image.resize(size, method)
         left, top = round((size[0] - self.side) / 2.0), round((size[1] - self.side) / 2.0)
         return image.crop((left, top, left + self.side, top + self.side))
+
+    def resized(self, width: int, height: int) -> tuple[int, int] | None:
+        """What a picture is resized to before it is cropped; None: it stays as it is."""
+        if self.side is None:
+            return None
+        if self.squash:
+            return self.side, self.side
+        if width <= height:
+            return self.resize, int(self.resize * height / width)
+        return int(self.resize * width / height), self.resize
 
     def batch(self, images):
         """[n, 3, H, W] uint8 -> [n, 3, side, side]."""

@@ -5,21 +5,21 @@ is refused by name all the same: it is not the archive that it claims to be. A c
 cost one pass over it, and so does `stream`, which is why images are read in the order of the archive.
 """
 
-import lzma
+import hashlib
 import os
 import posixpath
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from zsr.errors import ZsrError
+from zsr.unreadable import reading
 
-BROKEN = (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 RATIO = 20  # an archive of images holds about its own size; texts pack to a tenth
 SLACK = 1 << 28
 
@@ -44,6 +44,11 @@ class Tree:
     def stream(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """The content of each of `names`, once, in whatever order is cheap."""
         raise NotImplementedError
+
+    def _unclear(self, name: str) -> ZsrError:
+        return ZsrError(
+            f"{self.path}: holds '{name}' twice, with other contents; make the archive again with one of them"
+        )
 
 
 class Folder(Tree):
@@ -90,10 +95,13 @@ class Zip(Tree):
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        try:
+        with reading(self.path, "a zip"):
             return zipfile.ZipFile(self.path)
-        except BROKEN as error:
-            raise broken(self.path, error) from error
+
+    def _content(self, entry: str | zipfile.ZipInfo) -> bytes:
+        name = entry if isinstance(entry, str) else entry.filename
+        with reading(f"{self.path}: {name}", "what the index of the zip says"):
+            return self._archive.read(entry)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -102,17 +110,24 @@ class Zip(Tree):
             guard.name(entry.filename)
             guard.size(entry.file_size)
             if stat.S_ISLNK(entry.external_attr >> 16):
-                guard.link(entry.filename, self._archive.read(entry).decode(errors="replace"))
+                guard.link(entry.filename, self._content(entry).decode(errors="replace"))
         return frozenset(entry.filename for entry in self._archive.infolist() if not entry.is_dir())
+
+    @cached_property
+    def _sums(self) -> dict[str, set[tuple[int, int]]]:
+        """Size and checksum of each name; more than one where a name is there twice with other contents."""
+        found: dict[str, set[tuple[int, int]]] = {}
+        for entry in self._archive.infolist():
+            found.setdefault(entry.filename, set()).add((entry.file_size, entry.CRC))
+        return found
 
     def stream(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         known = self.names
         for name in names:
             if name in known:
-                try:
-                    yield name, self._archive.read(name)
-                except BROKEN as error:
-                    raise broken(self.path, error, name) from error
+                if len(self._sums[name]) > 1:
+                    raise self._unclear(name)
+                yield name, self._content(name)
 
 
 class Tar(Tree):
@@ -123,20 +138,33 @@ class Tar(Tree):
         self._file = file
 
     def members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-        try:
-            if self._file is not None:
-                self._file.seek(0)
-            with tarfile.open(self.path, "r:*", fileobj=self._file) as archive:
-                while member := archive.next():
-                    archive.members = []  # it would keep every member: 1 GB for ImageNet
-                    yield archive, member
-        except BROKEN as error:
-            raise broken(self.path, error) from error
+        with ExitStack() as stack:
+            with self._reading():
+                if self._file is not None:
+                    self._file.seek(0)
+                archive = stack.enter_context(tarfile.open(self.path, "r:*", fileobj=self._file))
+            while True:
+                with self._reading():
+                    member = archive.next()
+                if member is None:
+                    return
+                archive.members = []  # it would keep every member: 1 GB for ImageNet
+                yield archive, member
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Bytes of another archive do not begin as that archive does: what they are instead, nobody looks."""
+        return reading(self.path, "a tar", content=None if self._file is None else b"-")
+
+    def _content(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        with self._reading():
+            return archive.extractfile(member).read()
 
     @cached_property
-    def names(self) -> frozenset[str]:
+    def _found(self) -> tuple[frozenset[str], frozenset[str]]:
+        """(all names, those that are there more than once)."""
         guard = Guard(self.path)
-        found = set()
+        found: set[str] = set()
+        twice: set[str] = set()
         for _, member in self.members():
             guard.name(member.name)
             guard.size(member.size)
@@ -144,19 +172,35 @@ class Tar(Tree):
                 inside = posixpath.dirname(member.name) if member.issym() else ""
                 guard.link(member.name, member.linkname, inside)
             elif member.isfile():
-                found.add(posixpath.normpath(member.name))
-        return frozenset(found)
+                name = posixpath.normpath(member.name)
+                (twice if name in found else found).add(name)
+        return frozenset(found), frozenset(twice)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return self._found[0]
 
     def stream(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        wanted = set(names)
-        known = wanted & self.names
+        known = set(names) & self.names
+        if twice := known & self._found[1]:
+            self._check_same(twice)
         for archive, member in self.members():
             name = posixpath.normpath(member.name)
             if member.isfile() and name in known:
                 known.discard(name)
-                yield name, archive.extractfile(member).read()
+                yield name, self._content(archive, member)
             if not known:
                 return
+
+    def _check_same(self, names: set[str]) -> None:
+        """What is there twice must be one content: the same file packed again."""
+        seen: dict[str, str] = {}
+        for archive, member in self.members():
+            name = posixpath.normpath(member.name)
+            if member.isfile() and name in names:
+                content = hashlib.sha256(self._content(archive, member)).hexdigest()
+                if seen.setdefault(name, content) != content:
+                    raise self._unclear(name)
 
 
 class Guard:
@@ -183,12 +227,6 @@ class Guard:
                 f"{self.path}: unpacks to more than {self.limit >> 20} MiB, {RATIO} times its size; "
                 "the archive is not trusted"
             )
-
-
-def broken(path: Path, error: Exception, name: str = "") -> ZsrError:
-    """The one line for an archive that ends early or is damaged."""
-    what = f" at '{name}'" if name else ""
-    return ZsrError(f"{path}: damaged or cut short{what} ({error}); remove it and get it again")
 
 
 def open_tree(path: Path) -> Tree:

@@ -12,7 +12,7 @@ class Chunk(NamedTuple):
     """Some images in the order of the split. Captions exist where a model is pretrained on them."""
 
     images: np.ndarray  # [n, 3, H, W] uint8
-    labels: np.ndarray  # [n] int64, places in the dataset's `classes`
+    labels: np.ndarray  # [n] int64, from 0, places in the dataset's `classes`
     captions: list[str] | None = None  # alternatives of one image are separated by ' | '
 
 

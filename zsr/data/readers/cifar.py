@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsr.data.labels import places_of
 from zsr.data.pictures import FileReader, Pictures, from_arrays, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
+from zsr.unreadable import reading
 
 # what an array pickled by numpy 1 or 2 is made of; everything else in the batches is a str, int, list or dict
 ADMITTED = {
@@ -41,10 +43,26 @@ class Cifar(FileReader):
         lacking = [batch for batch in wanted if batch not in names]
         if lacking:
             raise ZsrError(f"{tree.path}: holds no '{lacking[0]}'")
-        found = {name: restricted(content, name) for name, content in tree.stream([names[batch] for batch in wanted])}
+        found = {
+            name: self._batch(restricted(content, f"{tree.path}: {name}"), f"{tree.path}: {name}")
+            for name, content in tree.stream([names[batch] for batch in wanted])
+        }
         batches = [found[names[batch]] for batch in wanted]
-        images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        return from_arrays(images, np.concatenate([batch[self.labels] for batch in batches]), str(tree.path))
+        images = np.concatenate([pixels for pixels, _ in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return from_arrays(images, np.concatenate([labels for _, labels in batches]), str(tree.path))
+
+    def _batch(self, batch: object, where: str) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels [n, 3072], labels [n]) of what was unpickled."""
+        if not isinstance(batch, dict) or not {"data", self.labels} <= batch.keys():
+            raise ZsrError(
+                f"{where}: not a batch of CIFAR, it has no 'data' or no '{self.labels}'; get the archive again"
+            )
+        pixels, labels = batch["data"], batch[self.labels]
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (3072,):
+            raise ZsrError(f"{where}: not a batch of CIFAR, its 'data' is not uint8 [n, 3072]; get the archive again")
+        if not isinstance(labels, list | np.ndarray) or len(labels) != len(pixels):
+            raise ZsrError(f"{where}: {len(pixels)} images and not as many '{self.labels}'; get the archive again")
+        return pixels, places_of(labels, lambda row: f"{where} [{row}]")
 
 
 class Restricted(pickle.Unpickler):
@@ -58,7 +76,5 @@ class Restricted(pickle.Unpickler):
 
 def restricted(content: bytes, name: str) -> dict:
     """Unpickle a batch."""
-    try:
+    with reading(name, "a batch of CIFAR", "get the archive again", content):
         return Restricted(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise ZsrError(f"{name}: not a batch of CIFAR ({error}); get the archive again") from error

@@ -1,8 +1,9 @@
 """Few-shot splits of CoOp (Zhou et al. 2022): split_zhou_<Dataset>.json, lists of [path, label, name]."""
 
-import json
 from dataclasses import dataclass
 
+from zsr.data.labels import place_of
+from zsr.data.lists import json_of
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.readers.caltech101 import inner_tree
 from zsr.data.sources import Sources
@@ -20,11 +21,7 @@ class Coop(FileReader):
 
     def open(self, split: str, sources: Sources) -> Pictures:
         split_of(split, ("train", "val", "test"), "coop")
-        try:
-            listed = json.loads(sources.read(self.split_file))[split]
-            rows = [(str(path).lstrip("/"), int(label), str(name)) for path, label, name in listed]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ZsrError(f"{sources.folder / self.split_file}: not a split of CoOp ({error!r})") from error
+        rows = self._rows(split, sources)
         self._check_names(rows, sources)
         trees = [self._tree(sources, archive) for archive in self.archives if self._needed(archive, rows)]
         entries = []
@@ -35,6 +32,21 @@ class Coop(FileReader):
                 raise ZsrError(f"{sources.folder}: the image '{name}' of {self.split_file} is in no archive")
             entries.append(Entry(tree, name, label))
         return from_trees(entries)
+
+    def _rows(self, split: str, sources: Sources) -> list[tuple[str, int, str]]:
+        """(path, label, name) of each image."""
+        where = f"{sources.folder / self.split_file}"
+        listed = json_of(sources.read(self.split_file), where)
+        listed = listed.get(split) if isinstance(listed, dict) else None
+        if not isinstance(listed, list):
+            raise ZsrError(f"{where}: not a split of CoOp, it has no list '{split}'; get it again")
+        for number, row in enumerate(listed):
+            if not isinstance(row, list) or [type(value) for value in row[::2]] != [str, str] or len(row) != 3:
+                raise ZsrError(f"{where}: {split}[{number}] is not [path, label, name]; get it again")
+        return [
+            (path.lstrip("/"), place_of(label, f"{where}: {split}[{number}]"), name)
+            for number, (path, label, name) in enumerate(listed)
+        ]
 
     @staticmethod
     def _tree(sources: Sources, archive: str) -> Tree:

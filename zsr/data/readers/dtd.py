@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from zsr.data.labels import place_among
+from zsr.data.lists import text_of
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
 
@@ -16,6 +18,10 @@ class Dtd(FileReader):
     def open(self, split: str, sources: Sources) -> Pictures:
         split_of(split, ("train", "val", "test"), "dtd")
         tree = sources.tree(self.archive)
-        names = tree.read(f"dtd/labels/{split}{self.partition}.txt").decode().split()
+        listing = f"dtd/labels/{split}{self.partition}.txt"
+        where = f"{tree.path}: {listing}"
+        names = text_of(tree.read(listing), where).split()
         label = {key: i for i, key in enumerate(sources.keys)}
-        return from_trees(Entry(tree, f"dtd/images/{name}", label[name.split("/")[0]]) for name in names)
+        return from_trees(
+            Entry(tree, f"dtd/images/{name}", place_among(label, name.split("/")[0], where)) for name in names
+        )

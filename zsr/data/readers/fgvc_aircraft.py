@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from zsr.data.labels import place_among
+from zsr.data.lists import rows_of, text_of
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
@@ -18,12 +20,17 @@ class FgvcAircraft(FileReader):
         split_of(split, ("train", "val", "trainval", "test"), "fgvc-aircraft")
         tree = sources.tree(self.archive)
         names = [f"{self.top}/data/{name}.txt" for name in ("variants", f"images_variant_{split}")]
-        found = {name: content.decode() for name, content in tree.stream(names)}
+        found = dict(tree.stream(names))
         if len(found) < 2:
             raise ZsrError(f"{tree.path}: holds no '{names[0]}' or no '{names[1]}'")
-        variants = [line.strip() for line in found[names[0]].splitlines() if line.strip()]
+        variants = [
+            line.strip() for line in text_of(found[names[0]], f"{tree.path}: {names[0]}").splitlines() if line.strip()
+        ]
         if sources.keys and variants != sources.keys:
             raise ZsrError(f"{tree.path}: {names[0]} lists other variants than the dataset's definition")
         label = {name: i for i, name in enumerate(variants)}
-        rows = [line.strip().split(" ", 1) for line in found[names[1]].splitlines() if line.strip()]
-        return from_trees(Entry(tree, f"{self.top}/data/images/{row[0]}.jpg", label[row[1]]) for row in rows)
+        where = f"{tree.path}: {names[1]}"
+        return from_trees(
+            Entry(tree, f"{self.top}/data/images/{row[0]}.jpg", place_among(label, row[1], where))
+            for row in rows_of(found[names[1]], 2, where, " ", 1)
+        )

@@ -1,10 +1,14 @@
 """Oxford 102 Flowers: imagelabels.mat has the class of each image from 1, setid.mat the images of each split."""
 
-import io
 from dataclasses import dataclass
 
+import numpy as np
+
+from zsr.data.labels import place_of
+from zsr.data.lists import matlab
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
+from zsr.errors import ZsrError
 
 SPLITS = {"train": "trnid", "val": "valid", "test": "tstid"}
 
@@ -16,10 +20,26 @@ class Flowers102(FileReader):
     archive: str = "102flowers.tgz"
 
     def open(self, split: str, sources: Sources) -> Pictures:
-        from scipy.io import loadmat
-
         split_of(split, SPLITS, "flowers102")
-        labels = loadmat(io.BytesIO(sources.read("imagelabels.mat")), squeeze_me=True)["labels"]
-        chosen = loadmat(io.BytesIO(sources.read("setid.mat")), squeeze_me=True)[SPLITS[split]].reshape(-1)
+        labels = self._array("imagelabels.mat", "labels", sources)
+        chosen = [
+            place_of(i, f"{sources.folder / 'setid.mat'}") for i in self._array("setid.mat", SPLITS[split], sources)
+        ]
         tree = sources.tree(self.archive)
-        return from_trees(Entry(tree, f"jpg/image_{i:05d}.jpg", int(labels[i - 1]) - 1) for i in chosen.tolist())
+        entries = []
+        for i in chosen:
+            if not 1 <= i <= len(labels):
+                raise ZsrError(
+                    f"{sources.folder / 'setid.mat'}: image {i}, imagelabels.mat has {len(labels)}; get both again"
+                )
+            label = place_of(labels[i - 1] - 1, f"{sources.folder / 'imagelabels.mat'}: image {i}, from 1")
+            entries.append(Entry(tree, f"jpg/image_{i:05d}.jpg", label))
+        return from_trees(entries)
+
+    @staticmethod
+    def _array(file: str, name: str, sources: Sources) -> list:
+        """One array of numbers of a .mat file, as a list."""
+        found = np.asarray(matlab(sources.read(file), name, str(sources.folder / file)))
+        if found.dtype.kind not in "iuf":
+            raise ZsrError(f"{sources.folder / file}: '{name}' holds no numbers; get it again")
+        return found.reshape(-1).tolist()

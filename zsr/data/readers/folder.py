@@ -2,13 +2,14 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 
+from zsr.data.lists import json_lines, text_of
 from zsr.data.pictures import Entry, FileReader, Pictures, caption_of, from_trees
 from zsr.data.sources import Sources
 from zsr.data.trees import Tree, open_tree
 from zsr.errors import ZsrError
+from zsr.unreadable import reading
 
 PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 TABLES = ("metadata.csv", "metadata.jsonl")  # as Hugging Face's image folders have them
@@ -40,11 +41,19 @@ class Folder(FileReader):
         table = next((name for name in TABLES if f"{prefix}{name}" in tree.names), None)
         if table is None:
             raise ZsrError(f"{tree.path}: no {prefix}{' or '.join(TABLES)} with captions")
-        text = tree.read(f"{prefix}{table}").decode()
-        rows = csv.DictReader(io.StringIO(text)) if table.endswith("csv") else map(json.loads, text.splitlines())
-        told = {prefix + str(row.get("file_name")): row.get(self.caption) for row in rows}
+        where = f"{tree.path}: {prefix}{table}"
+        read = _csv if table.endswith("csv") else json_lines
+        rows = read(tree.read(f"{prefix}{table}"), where)
+        for column in ("file_name", self.caption):
+            if not any(column in row for row in rows):
+                raise ZsrError(f"{where}: no column '{column}'; it has {', '.join(map(str, rows[0] if rows else ()))}")
+        told: dict[str, object] = {}
+        for row in rows:
+            name, caption = prefix + str(row.get("file_name")), row.get(self.caption)
+            if told.setdefault(name, caption) != caption:
+                raise ZsrError(f"{where}: '{row['file_name']}' has two captions in two rows; leave one out")
         return [
-            caption_of(told.get(entry.name), f"{table}, column '{self.caption}': {entry.name}") for entry in entries
+            caption_of(told.get(entry.name), f"{where}, column '{self.caption}': {entry.name}") for entry in entries
         ]
 
     def entries(self, tree: Tree, inside: str, sources: Sources) -> list[Entry]:
@@ -72,3 +81,10 @@ def _own(sources: Sources) -> Tree:
     if not sources.folder.is_dir():
         raise ZsrError(f"{sources.folder}: no such folder; {sources.missing or 'place the class folders there'}")
     return open_tree(sources.folder)
+
+
+def _csv(content: bytes, where: str) -> list[dict]:
+    """The rows of a table with a head."""
+    text = text_of(content, where)
+    with reading(where, "a table of CSV", content=content):
+        return list(csv.DictReader(io.StringIO(text), strict=True))

@@ -1,10 +1,11 @@
 """Food-101: meta/train.json and meta/test.json name the images of each dish."""
 
-import json
 from dataclasses import dataclass
 
+from zsr.data.lists import json_of
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
+from zsr.errors import ZsrError
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Food101(FileReader):
     def open(self, split: str, sources: Sources) -> Pictures:
         split_of(split, ("train", "test"), "food101")
         tree = sources.tree(self.archive)
-        listed = json.loads(tree.read(f"{self.top}/meta/{split}.json"))
+        where = f"{tree.path}: {self.top}/meta/{split}.json"
+        listed = json_of(tree.read(f"{self.top}/meta/{split}.json"), where)
+        for key in sources.keys:
+            if not isinstance(listed, dict) or not isinstance(listed.get(key), list):
+                raise ZsrError(f"{where}: has no list of the images of '{key}'; get it again")
         names = [(f"{self.top}/images/{name}.jpg", i) for i, key in enumerate(sources.keys) for name in listed[key]]
         return from_trees(Entry(tree, name, label) for name, label in names)

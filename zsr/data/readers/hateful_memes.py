@@ -1,10 +1,12 @@
 """Hateful Memes: a line of JSON per meme, in test_seen.jsonl and test_unseen.jsonl; `test` is both."""
 
-import json
 from dataclasses import dataclass
 
+from zsr.data.labels import place_of
+from zsr.data.lists import json_lines
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
+from zsr.errors import ZsrError
 
 PARTS = {"test": ("test_seen", "test_unseen"), "train": ("train",), "dev": ("dev_seen", "dev_unseen")}
 
@@ -21,8 +23,9 @@ class HatefulMemes(FileReader):
         top = next((n.removesuffix("test_seen.jsonl") for n in tree.names if n.endswith("test_seen.jsonl")), "")
         rows: dict[str, int] = {}
         for part in PARTS[split]:
-            for line in tree.read(f"{top}{part}.jsonl").decode().splitlines():
-                if line.strip():
-                    row = json.loads(line)
-                    rows[f"{top}{row['img']}"] = int(row["label"])
+            where = f"{tree.path}: {top}{part}.jsonl"
+            for row in json_lines(tree.read(f"{top}{part}.jsonl"), where):
+                if not {"img", "label"} <= row.keys():
+                    raise ZsrError(f"{where}: the meme {row.get('id', '?')} has no 'img' or no 'label'; get it again")
+                rows[f"{top}{row['img']}"] = place_of(row["label"], f"{where}: {row['img']}")
         return from_trees(Entry(tree, name, label) for name, label in rows.items())

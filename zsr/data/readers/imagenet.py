@@ -1,11 +1,12 @@
 """ImageNet-1k as image-net.org gives it: a tar of tars to train, a flat tar and a devkit to test."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from zsr.data.labels import place_in
+from zsr.data.lists import matlab
 from zsr.data.pictures import Entry, FileReader, Item, Pictures, from_trees, split_of
 from zsr.data.readers.folder import Folder
 from zsr.data.sources import Sources
@@ -29,20 +30,21 @@ class Imagenet(FileReader):
 
     def _val(self, sources: Sources) -> Pictures:
         """ILSVRC2012_val_00000001.JPEG …; the truth is a list of ILSVRC ids, which meta.mat maps to WordNet's."""
-        from scipy.io import loadmat
-
         tree, kit = sources.tree(VAL), sources.tree(KIT)
-        meta = loadmat(io.BytesIO(kit.read(f"{KIT_FOLDER}meta.mat")), squeeze_me=True)["synsets"]
+        meta = np.atleast_1d(matlab(kit.read(f"{KIT_FOLDER}meta.mat"), "synsets", f"{kit.path}: {KIT_FOLDER}meta.mat"))
+        if not {"ILSVRC2012_ID", "WNID"} <= set(meta.dtype.names or ()):
+            raise ZsrError(f"{kit.path}: {KIT_FOLDER}meta.mat has no 'ILSVRC2012_ID' or no 'WNID'; get it again")
         wnid = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in meta}
         label = {key: i for i, key in enumerate(sources.keys)}
-        truth = kit.read(f"{KIT_FOLDER}ILSVRC2012_validation_ground_truth.txt").split()
+        listing = f"{KIT_FOLDER}ILSVRC2012_validation_ground_truth.txt"
+        truth = [place_in(word, f"{kit.path}: {listing}") for word in kit.read(listing).split()]
         names = sorted(name for name in tree.names if name.endswith(".JPEG"))
         if len(names) != len(truth):
             raise ZsrError(f"{tree.path}: {len(names)} images, the devkit knows {len(truth)}")
-        unknown = sorted({wnid.get(int(i), i.decode()) for i in truth} - set(label))
+        unknown = sorted({wnid.get(i, str(i)) for i in truth} - set(label))
         if unknown:
             raise ZsrError(f"{kit.path}: the unknown class '{unknown[0]}'")
-        return from_trees(Entry(tree, name, label[wnid[int(i)]]) for name, i in zip(names, truth, strict=True))
+        return from_trees(Entry(tree, name, label[wnid[i]]) for name, i in zip(names, truth, strict=True))
 
     def _nested(self, sources: Sources) -> Pictures:
         """One tar a class inside the tar; two passes: the names, then the images."""

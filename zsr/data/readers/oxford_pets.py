@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from zsr.data.labels import place_in
+from zsr.data.lists import rows_of
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
 
@@ -15,7 +17,10 @@ class OxfordPets(FileReader):
 
     def open(self, split: str, sources: Sources) -> Pictures:
         part = {"train": "trainval", "test": "test"}[split_of(split, ("train", "test"), "oxford-pets")]
-        listed = sources.tree(self.annotations).read(f"annotations/{part}.txt").decode()
+        annotations, listing = sources.tree(self.annotations), f"annotations/{part}.txt"
+        where = f"{annotations.path}: {listing}"
+        rows = rows_of(annotations.read(listing), 2, where, comment="#")
         tree = sources.tree(self.images)
-        rows = [line.split() for line in listed.splitlines() if line.strip() and not line.startswith("#")]
-        return from_trees(Entry(tree, f"images/{row[0]}.jpg", int(row[1]) - 1) for row in rows)
+        return from_trees(
+            Entry(tree, f"images/{name}.jpg", place_in(number, f"{where}: {name}") - 1) for name, number, *_ in rows
+        )

@@ -2,17 +2,18 @@
 
 import gzip
 import shutil
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from zsr.data.labels import places_of
 from zsr.data.pictures import FileReader, Item, Pictures, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
 from zsr.store import replacing
+from zsr.unreadable import reading
 
 SLICE = 256
 
@@ -25,16 +26,20 @@ class Pcam(FileReader):
         split_of(split, ("train", "test"), "pcam")
         stem = f"camelyonpatch_level_2_split_{split}"
         with _open(sources, f"{stem}_y.h5") as file:
-            labels = np.asarray(file["y"]).reshape(-1).astype(np.int64)
+            numbers = np.asarray(_array(file, "y")).reshape(-1)
+        labels = places_of(numbers, lambda row: f"{sources.folder / stem}_y.h5 [{row}]")
 
         def fetch(rows: np.ndarray) -> Iterator[Item]:
             with _open(sources, f"{stem}_x.h5") as file:
-                patches = file["x"]
+                patches = _array(file, "x")
+                if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[3] != 3:
+                    raise ZsrError(f"{file.filename}: patches of {patches.dtype} {list(patches.shape)}; get it again")
                 if len(patches) != len(labels):
                     raise ZsrError(f"{sources.folder}: {len(patches)} patches and {len(labels)} labels ({stem})")
                 for first in range(0, len(labels), SLICE):
                     chosen = rows[(rows >= first) & (rows < first + SLICE)]
-                    block = patches[first : first + SLICE] if len(chosen) else ()
+                    with reading(Path(file.filename), "a whole HDF5 file"):
+                        block = patches[first : first + SLICE] if len(chosen) else ()
                     for row in chosen:
                         yield Item(int(row), f"{stem}_x.h5 [{row}]", np.ascontiguousarray(block[row - first]))
 
@@ -49,16 +54,23 @@ def _open(sources: Sources, name: str):
         sources.used.setdefault(name, "unpacked")
     else:
         _gunzip(sources.file(f"{name}.gz"), plain)
-    try:
+    with reading(plain, "a whole HDF5 file", f"remove it (and {name}.gz, if that is damaged) and start again"):
         return h5py.File(plain, "r")
-    except OSError as error:
-        raise ZsrError(f"{plain}: not a whole HDF5 file ({error}); remove it and start again") from error
+
+
+def _array(file, name: str):
+    """The array that a file is there for."""
+    if name not in file or not hasattr(file[name], "dtype"):
+        raise ZsrError(f"{file.filename}: has no array '{name}'; remove it and get it again")
+    return file[name]
 
 
 def _gunzip(packed: Path, plain: Path) -> None:
     """HDF5 needs a file that can be gone through in any order, and the set is larger than a machine's memory."""
-    try:
-        with replacing(plain) as part, gzip.open(packed) as source, part.open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 22)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ZsrError(f"{packed}: damaged or cut short ({error}); remove it and get it again") from error
+    with (
+        reading(packed, "a whole gzip file"),
+        replacing(plain) as part,
+        gzip.open(packed) as source,
+        part.open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target, 1 << 22)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from zsr.data.labels import place_among
+from zsr.data.lists import rows_of
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
-from zsr.errors import ZsrError
+from zsr.data.trees import Tree
 
 
 @dataclass(frozen=True)
@@ -18,24 +20,18 @@ class TinyImagenet(FileReader):
         split_of(split, ("train", "test"), "tiny-imagenet")
         tree = sources.tree(self.archive)
         label = {key: i for i, key in enumerate(sources.keys)}
-        pairs = (
-            self._train(tree.names)
-            if split == "train"
-            else self._test(tree.read(f"{self.top}/val/val_annotations.txt"))
+        pairs = self._train(tree.names) if split == "train" else self._test(tree)
+        return from_trees(
+            Entry(tree, name, place_among(label, key, f"{tree.path}: {name}")) for name, key in sorted(pairs)
         )
-        entries = []
-        for name, key in sorted(pairs):
-            if key not in label:
-                raise ZsrError(f"{tree.path}: '{name}' is of the unknown class '{key}'")
-            entries.append(Entry(tree, name, label[key]))
-        return from_trees(entries)
 
     def _train(self, names: frozenset[str]) -> list[tuple[str, str]]:
         """train/<wnid>/images/<wnid>_<n>.JPEG"""
         start = f"{self.top}/train/"
         return [(n, n[len(start) :].split("/")[0]) for n in names if n.startswith(start) and n.endswith(".JPEG")]
 
-    def _test(self, annotations: bytes) -> list[tuple[str, str]]:
+    def _test(self, tree: Tree) -> list[tuple[str, str]]:
         """val_annotations.txt: file, wnid and a box, separated by tabs."""
-        rows = [line.split("\t") for line in annotations.decode().splitlines() if line.strip()]
+        listing = f"{self.top}/val/val_annotations.txt"
+        rows = rows_of(tree.read(listing), 2, f"{tree.path}: {listing}", "\t")
         return [(f"{self.top}/val/images/{row[0]}", row[1]) for row in rows]

@@ -3,6 +3,7 @@
 import posixpath
 from dataclasses import dataclass
 
+from zsr.data.labels import place_in
 from zsr.data.pictures import Entry, FileReader, Pictures, from_trees
 from zsr.data.sources import Sources
 from zsr.data.trees import Tar
@@ -22,11 +23,17 @@ class Webdataset(FileReader):
         for path in self._paths(split, sources):
             tree = Tar(path)
             texts = {n: c for n, c in tree.stream([n for n in tree.names if n.endswith(f".{self.label}")])}
-            pictures = {sample(n): n for n in sorted(tree.names) if extension(n) in self.image}
+            pictures: dict[str, str] = {}
+            for name in sorted(n for n in tree.names if extension(n) in self.image):
+                if pictures.setdefault(sample(name), name) != name:
+                    raise ZsrError(
+                        f"{path}: '{pictures[sample(name)]}' and '{name}' are images of one sample; name the kind that "
+                        "is meant in `image` of `options`"
+                    )
             for name in sorted(texts):
                 if sample(name) not in pictures:
                     raise ZsrError(f"{path}: '{name}' has no image ({', '.join(self.image)})")
-                entries.append(Entry(tree, pictures.pop(sample(name)), _number(texts[name], f"{path}: {name}")))
+                entries.append(Entry(tree, pictures.pop(sample(name)), place_in(texts[name], f"{path}: {name}")))
             if pictures:
                 raise ZsrError(f"{path}: '{next(iter(pictures.values()))}' has no label (.{self.label})")
         return from_trees(entries)
@@ -37,7 +44,9 @@ class Webdataset(FileReader):
         patterns = [pattern]
         if brace and ".." in rest:
             span, _, tail = rest.partition("}")
-            first, last = span.split("..")
+            first, _, last = span.partition("..")
+            if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+                raise ZsrError(f"reader 'webdataset': '{pattern}' is no range of shards; write a-{{000..012}}.tar")
             patterns = [f"{head}{i:0{len(first)}d}{tail}" for i in range(int(first), int(last) + 1)]
         return [path for one in patterns for path in sources.found(one, "no such shard")]
 
@@ -51,10 +60,3 @@ def sample(name: str) -> str:
 def extension(name: str) -> str:
     """All after the first dot of the file's name."""
     return posixpath.basename(name).partition(".")[2].lower()
-
-
-def _number(content: bytes, where: str) -> int:
-    try:
-        return int(content.decode().strip())
-    except ValueError as error:
-        raise ZsrError(f"{where}: the label {content[:40]!r} is not a number") from error
