@@ -126,10 +126,10 @@ def assert_runs(code: str, folder: Path) -> None:
 
 
 @contextmanager
-def refused(message: str) -> Iterator[None]:
+def refused(message: str) -> Iterator[pytest.ExceptionInfo]:
     """What stands inside is a mistake, and the error is one line that matches."""
     with pytest.raises(ZsrError, match=message) as caught:
-        yield
+        yield caught
     assert "\n" not in str(caught.value)
 
 

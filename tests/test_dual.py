@@ -67,7 +67,7 @@ def joined(files: dict[str, Path]) -> tuple[Backbone, dict]:
     """The backbone as the rule `join` makes it, and its definition."""
     text, tensors = parts.text_of("sentence", finder(files["text"]), "text")
     definition = parts.whole(PLANNED, text)
-    made = parts.assemble(definition, 0, weights.read(files["image"])[0], tensors, files["image"])
+    made = parts.assemble(definition, 0, weights.read(files["image"])[0], tensors, files["image"], "text")
     parts.project(made, parts.projection(files["projection"]), files["projection"])
     made.clip.eval()
     return made, definition
@@ -249,7 +249,7 @@ def test_weights_of_another_tower_are_refused(files, tmp_path):
     text, tensors = parts.text_of("sentence", finder(files["text"]), "text")
     other = timm.create_model("test_resnet").state_dict()
     with pytest.raises(ZsrError, match="a checkpoint of another architecture"):
-        parts.assemble(parts.whole(PLANNED, text), 0, other, tensors, tmp_path)
+        parts.assemble(parts.whole(PLANNED, text), 0, other, tensors, tmp_path, "text")
     for change, message in (
         ({"timm_model_name": "test_efficientnat"}, "did you mean 'test_efficientnet'"),
         ({"settings": {"img_siz": 32}}, "refuses {'img_siz': 32}"),

@@ -9,6 +9,7 @@ from zsr.job import Job, run
 from zsr.models import catalogue, hub, weights
 from zsr.models.backbone import save_tensors
 from zsr.models.convert import check_gelu, convert
+from zsr.unreadable import reading
 
 
 def work(job: Job) -> None:
@@ -38,14 +39,23 @@ def hub_definition(source: dict) -> dict:
     """What the hub says of a model that open_clip does not list."""
     place = f"hub repository {source['hub']}"
     path = hub.find(source["hub"], hub.CONFIG, revision(source))
-    try:
+    with reading(path, "a config in open_clip's format"):
         says = json.loads(path.read_text(encoding="utf-8"))
-        model, pixels = dict(says["model_cfg"]), says.get("preprocess_cfg", {})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ZsrError(f"{place}: its {hub.CONFIG} is not in open_clip's format ({error})") from error
+        model, pixels = dict(says["model_cfg"]), dict(says.get("preprocess_cfg", {}))
+    for key in ("mean", "std"):
+        if not _is_colour(pixels.get(key, [0.5] * 3)):
+            raise ZsrError(f"{place}: {hub.CONFIG} says {key}: {pixels[key]!r:.60}; three numbers from 0 are wanted")
     if "quick_gelu" in source:
         model["quick_gelu"] = source["quick_gelu"]
     return catalogue.definition(model, pixels, place)
+
+
+def _is_colour(values: object) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == 3
+        and all(isinstance(value, int | float) and value >= 0 for value in values)
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def work(job: Job) -> None:
     text, text_tensors = parts.text_of(planned["text_cfg"]["form"], find, place)
     path = image_file(job, sources["image"])
     definition = parts.whole(planned, text)
-    backbone = parts.assemble(definition, spec.get("seed", 0), weights.read(path)[0], text_tensors, path)
+    backbone = parts.assemble(definition, spec.get("seed", 0), weights.read(path)[0], text_tensors, path, place)
     job.facts["sha256"] = {"image": digest(path), "text": text_digest(find)}
     if "recipe" in spec:
         learn(job, backbone)

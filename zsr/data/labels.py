@@ -14,7 +14,7 @@ MOST = 2**63 - 1  # of int64
 
 def place_of(value: object, where: str) -> int:
     """One label."""
-    value = value.item() if isinstance(value, np.generic | np.ndarray) and value.size == 1 else value
+    value = value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:

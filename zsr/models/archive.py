@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from zsr.errors import ZsrError
+from zsr.unreadable import reading
 
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -25,7 +26,7 @@ DTYPES = {
     "IntStorage": torch.int32,
     "BoolStorage": torch.bool,
 }
-BROKEN = (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, EOFError, TypeError, ValueError, AttributeError)
+CURE = "get it again, or load it where you trust it and save its state_dict as safetensors"
 QUICK = 1.702  # of x·σ(1.702 x): a literal in scripted code, a tensor among the constants of traced code
 LITERAL = re.compile(rb"\b1\.702")
 GELU = re.compile(rb"\bgelu\(")
@@ -45,22 +46,23 @@ def is_archive(path: Path) -> bool:
     """Whether a file is a TorchScript archive: a zip with a folder of code."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as file:
-        return any("/code/" in name for name in file.namelist()) and any(
-            name.endswith("/constants.pkl") for name in file.namelist()
-        )
+    with reading(path, "a checkpoint of torch"), zipfile.ZipFile(path) as file:
+        names = file.namelist()
+    return any("/code/" in name for name in names) and any(name.endswith("/constants.pkl") for name in names)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], bool | None]:
     """(tensors by their dotted names, whether the code computes QuickGELU; None where it computes neither)."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            root = file.namelist()[0].partition("/")[0]
-            module = _unpickled(file, root, "data")
+    with reading(path, "a TorchScript archive", CURE), zipfile.ZipFile(path) as file:
+        root = file.namelist()[0].partition("/")[0]
+        try:
+            tensors = dict(_tensors(_unpickled(file, root, "data"), ""))
             quick = _quick(file, root)
-    except BROKEN as error:
-        raise ZsrError(f"{path}: a TorchScript archive that cannot be read safely ({error}); convert it") from error
-    return dict(_tensors(module, "")), quick
+        except pickle.UnpicklingError as error:
+            raise ZsrError(f"{path}: a TorchScript archive that cannot be read safely ({error}); {CURE}") from error
+    if not tensors:
+        raise ZsrError(f"{path}: a TorchScript archive without tensors; {CURE}")
+    return tensors, quick
 
 
 def _quick(file: zipfile.ZipFile, root: str) -> bool | None:

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 from zsr.models.resize import accept_any_size, pair
+from zsr.models.tensor_file import check_kind, load
 from zsr.models.text import TextTower
 from zsr.store import REPAIR, check_digest
 
@@ -91,7 +90,7 @@ def load_backbone(weights: Path, record: dict) -> Backbone:
     """A backbone with its weights, in eval mode."""
     check_digest(weights, record["digests"]["weights"])
     backbone = build(definition_of(record))
-    fill(backbone.clip, _tensors(weights), weights, whole=True)
+    fill(backbone.clip, load(weights, REPAIR), weights, whole=True)
     backbone.clip.eval().requires_grad_(False)
     return backbone
 
@@ -113,7 +112,7 @@ def load_model(
     backbone = load_backbone(weights, record)
     backbone.clip.visual = wrap(backbone.visual, **({"text": backbone.text} if with_text else {}))
     check_digest(trained, trained_record["digests"]["weights"])
-    fill(backbone.visual, _tensors(trained), trained, whole=False)
+    fill(backbone.visual, load(trained, REPAIR), trained, whole=False)
     return backbone
 
 
@@ -132,15 +131,8 @@ def save_tensors(backbone: Backbone) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in backbone.clip.state_dict().items()}
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ZsrError(f"{path}: not a safetensors file ({error}); {REPAIR}") from error
-
-
-def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path, *, whole: bool) -> None:
-    """Copy tensors into a module; names and shapes must fit, and all must be there if `whole`."""
+def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path | str, *, whole: bool) -> None:
+    """Copy tensors into a module; names, shapes and kinds must fit, and all must be there if `whole`."""
     own = module.state_dict()
     for name, value in tensors.items():
         if name not in own:
@@ -150,6 +142,7 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path, *, whole: bo
                 f"{path}: a checkpoint of another architecture, '{name}' is {list(value.shape)} there and "
                 f"{list(own[name].shape)} here"
             )
+        check_kind(name, value, own[name], path)
     missing = sorted(own.keys() - tensors.keys())
     if whole and missing:
         raise ZsrError(f"{path}: a checkpoint of another architecture, it lacks the tensor '{missing[0]}'")

@@ -7,6 +7,7 @@ file is loaded as it is. Nothing is drawn: weights come from a file, always.
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -40,12 +41,16 @@ class BertShape:
             raise ZsrError(f"{where}: its architecture is '{kind}', zsr reads 'bert'; store its vectors (`vectors`)")
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise ZsrError(f"{where}: its positions are '{config['position_embedding_type']}', zsr reads 'absolute'")
-        if config.get("hidden_act", "gelu") not in ACTIVATIONS:
+        if str(config.get("hidden_act", "gelu")) not in ACTIVATIONS:
             raise ZsrError(f"{where}: its activation is '{config['hidden_act']}', zsr knows {', '.join(ACTIVATIONS)}")
         try:
             shape = cls(**{key: config[key] for key in cls.__dataclass_fields__ if key in config})
         except TypeError as error:
             raise ZsrError(f"{where}: its config lacks a size ({error})") from error
+        for key, value in shape.plain().items():
+            number = isinstance(value, float | int if key == "layer_norm_eps" else int) and not isinstance(value, bool)
+            if key != "hidden_act" and not (number and value > 0):
+                raise ZsrError(f"{where}: its config says {key}: {value!r:.40}; a number above 0 is wanted")
         if shape.hidden_size % shape.num_attention_heads:
             raise ZsrError(
                 f"{where}: {shape.hidden_size} dimensions are not shared by {shape.num_attention_heads} heads"
@@ -132,9 +137,13 @@ def _output(inputs: int, width: int, shape: BertShape) -> nn.ModuleDict:
     return nn.ModuleDict(parts)
 
 
-def tensors_of(found: dict[str, Tensor]) -> dict[str, Tensor]:
+def tensors_of(found: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The encoder's tensors of a checkpoint, float32: without the prefix and the heads that some have."""
     plain = {name.removeprefix("bert."): value for name, value in found.items()}
+    if len(plain) < len(found):
+        raise ZsrError(
+            f"{path}: names some tensors with the prefix 'bert.' and without it; nobody knows which are meant"
+        )
     return {
         name: value.float() if value.is_floating_point() else value
         for name, value in plain.items()

@@ -82,6 +82,9 @@ def definition(config: dict, pixels: dict, where: str) -> dict:
         raise ZsrError(f"{where}: CoCa's image tower answers with caption tokens beside the features; name a CLIP")
     if not all(key in config for key in MODEL_KEYS[:3]):
         raise ZsrError(f"{where}: not a CLIP, its config has no {' or no '.join(MODEL_KEYS[:3])}")
+    for key in ("vision_cfg", "text_cfg"):
+        if not isinstance(config[key], dict):
+            raise ZsrError(f"{where}: its config says {key}: {config[key]!r:.40}; a mapping is wanted")
     text = config["text_cfg"]
     name = text.get("hf_model_name")
     if name and importlib.util.find_spec("transformers") is None:

@@ -9,6 +9,8 @@ from torch import Tensor
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone, build, fill
 from zsr.models.light import part
+from zsr.models.tensor_file import check_finite, check_kind
+from zsr.unreadable import reading
 
 TEXT = ("text.", "transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
 ROUNDING = {"rtol": 1e-3, "atol": 1e-7}  # fp16 rounds by up to 4.9e-4 of a value, and below 6.1e-5 by up to 3e-8
@@ -20,18 +22,18 @@ def convert(definition: dict, tensors: dict[str, Tensor], path: Path) -> Backbon
     backbone = build(definition)
     clip = backbone.clip
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    tensors = part("convert").convert_state_dict(clip, tensors)  # Apple's, Meta's and others' own names
-    if "positional_embedding" in tensors and not hasattr(clip, "positional_embedding"):
-        tensors = part("model").convert_to_custom_text_state_dict(tensors)
+    with reading(path, "a CLIP whose names open_clip knows", "take another checkpoint, or its own architecture"):
+        tensors = part("convert").convert_state_dict(clip, tensors)  # Apple's, Meta's and others' own names
+        if "positional_embedding" in tensors and not hasattr(clip, "positional_embedding"):
+            tensors = part("model").convert_to_custom_text_state_dict(tensors)
     if TEXT_IDS not in clip.state_dict():
         tensors.pop(TEXT_IDS, None)
     for name in ("logit_scale", "logit_bias"):
-        if name in tensors and isinstance(getattr(clip, name, None), Tensor):
+        if name in tensors and isinstance(getattr(clip, name, None), Tensor) and tensors[name].numel() == 1:
             tensors[name] = tensors[name].reshape(getattr(clip, name).shape)
     fill(clip, tensors, path, whole=True)
     for name, value in clip.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise ZsrError(f"{path}: the tensor '{name}' holds values that are not finite; a damaged checkpoint")
+        check_finite(name, value, path)
     if not 0 < backbone.logit_scale < math.inf:
         raise ZsrError(f"{path}: its temperature is {backbone.logit_scale}; a damaged checkpoint")
     return backbone
@@ -64,20 +66,23 @@ def changed(tower: dict[str, Tensor], base: dict[str, Tensor], path: Path) -> di
                 f"{path}: not a checkpoint of this backbone, '{name}' is {list(tower[name].shape)} there and "
                 f"{list(own[name].shape)} here"
             )
-        if not torch.isfinite(tower[name]).all():
-            raise ZsrError(f"{path}: the tensor '{name}' holds values that are not finite; a damaged checkpoint")
+        check_kind(name, tower[name], own[name], path)
     found = {name: value.to(own[name].dtype) for name, value in tower.items()}
+    for name, value in found.items():
+        check_finite(name, value, path)
     return {name: value.contiguous() for name, value in found.items() if not torch.equal(value, own[name])}
 
 
 def check_text(rest: dict[str, Tensor], base: dict[str, Tensor], path: Path) -> None:
     """The class embeddings are the backbone's, so a whole CLIP must have its text tower (up to a rounding to fp16)."""
     custom = part("model").convert_to_custom_text_state_dict  # one spelling for both: text.…, as the newer towers have
-    rest, base = custom(rest), custom(base)
+    with reading(path, "a CLIP whose names open_clip knows", "take another checkpoint"):
+        rest, base = custom(rest), custom(base)
     shared = sorted(rest.keys() & base.keys())
     if any(name.startswith(TEXT) for name in rest) and not any(name.startswith(TEXT) for name in shared):
         raise _other_text(path, "no tensor of it has a name that the backbone's has")
     for name in shared:
+        check_kind(name, rest[name], base[name], path)
         one, other = rest[name].float(), base[name].float()
         if one.shape != other.shape or not torch.allclose(one, other, **ROUNDING):
             raise _other_text(path, f"'{name.removeprefix('text.')}' differs")

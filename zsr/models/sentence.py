@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 from zsr.models.bert import Bert, BertShape, tensors_of
 from zsr.models.letters import packed, unpacked
+from zsr.models.tensor_file import check_plain, load
+from zsr.unreadable import reading
 
 CONFIG, TOKENIZER, WEIGHTS, MODULES = "config.json", "tokenizer.json", "model.safetensors", "modules.json"
 LENGTH = "sentence_bert_config.json"
@@ -44,9 +44,7 @@ class SentenceTower(nn.Module):
 
     @cached_property
     def _encode(self) -> Callable[[str], list[int]]:
-        from tokenizers import Tokenizer  # 0.1 s, which cells never need
-
-        read = Tokenizer.from_str(unpacked(self.tokenizer).decode())
+        read = tokenizer_of(unpacked(self.tokenizer), TOKENIZER)
         read.no_truncation()
         read.no_padding()
         return lambda prompt: read.encode(prompt.lower() if self.lower else prompt).ids
@@ -57,6 +55,11 @@ class SentenceTower(nn.Module):
         for prompt, row in zip(prompts, rows, strict=True):
             if len(row) > self.context:
                 raise ZsrError(f"prompt '{prompt}': {len(row)} tokens, the text tower takes {self.context}; shorten it")
+            if max(row, default=0) >= self.bert.shape.vocab_size:
+                raise ZsrError(
+                    f"prompt '{prompt}': the tokenizer gives the id {max(row)}, the text tower knows "
+                    f"{self.bert.shape.vocab_size} words; {TOKENIZER} is of another model"
+                )
         longest = max(map(len, rows), default=0)
         return [row + [self.pad] * (longest - len(row)) for row in rows]
 
@@ -64,13 +67,12 @@ class SentenceTower(nn.Module):
 def read(find: Find, where: str) -> tuple[dict, dict[str, Tensor]]:
     """(what rebuilds the tower, its tensors) of a folder or a hub repository; `find` raises where a file is missing."""
     config, content = _json(find(CONFIG), where), find(TOKENIZER).read_bytes()
+    tokenizer_of(content, f"{where}: {TOKENIZER}")  # read again when it is asked, hours later
     shape = BertShape.of(config, where)
     pooling = _pooling(find, where)
     length = _length(find, where)
-    try:
-        found = load_file(find(WEIGHTS))
-    except SafetensorError as error:
-        raise ZsrError(f"{where}: {WEIGHTS}: not a safetensors file, or cut off ({error}); fetch it again") from error
+    path = find(WEIGHTS)
+    found = check_plain(load(path), path)
     about = {
         "bert": shape.plain(),
         "pooling": pooling,
@@ -79,21 +81,25 @@ def read(find: Find, where: str) -> tuple[dict, dict[str, Tensor]]:
         "lower": bool(length.get("do_lower_case")),
         "bytes": len(content),
     }
-    tensors = {f"bert.{name}": value for name, value in tensors_of(found).items()}
+    tensors = {f"bert.{name}": value for name, value in tensors_of(found, path).items()}
     return about, {**tensors, "tokenizer": packed(content)}
 
 
 def pooling_file(modules: list[dict], where: str) -> str:
     """Where the pooling's config lies; a module that does more than pool or normalise is refused."""
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ZsrError(f"{where}: {MODULES} is no list of modules; get it again")
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     extra = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
     if extra or kinds[:2] != ["Transformer", "Pooling"]:
         raise ZsrError(f"{where}: a chain of {', '.join(kinds)}; zsr reads Transformer, Pooling and Normalize")
+    if not isinstance(modules[1].get("path"), str):
+        raise ZsrError(f"{where}: {MODULES} does not say where the config of the pooling lies; get it again")
     return f"{modules[1]['path']}/{CONFIG}"
 
 
 def _pooling(find: Find, where: str) -> str:
-    says = _json(find(pooling_file(_json(find(MODULES), where), where)), where)
+    says = _json(find(pooling_file(_json(find(MODULES), where, list), where)), where)
     modes = [key for key, value in says.items() if key.startswith("pooling_mode_") and value is True]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise ZsrError(f"{where}: pools by {' and '.join(modes) or 'nothing'}; zsr knows {' or '.join(POOLINGS)}")
@@ -106,11 +112,25 @@ def _length(find: Find, where: str) -> dict:
         path = find(LENGTH)
     except ZsrError:
         return {}
-    return _json(path, where)
+    says = _json(path, where)
+    longest = says.get("max_seq_length")
+    if longest is not None and (not isinstance(longest, int) or longest < 1):
+        raise ZsrError(f"{where}: {LENGTH}: max_seq_length is {longest!r}, a number of tokens is wanted")
+    return says
 
 
-def _json(path: Path, where: str) -> dict | list:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ZsrError(f"{where}: {path.name} is not JSON ({error})") from error
+def tokenizer_of(content: bytes, where: str):
+    """The tokenizer of a tokenizer.json."""
+    from tokenizers import Tokenizer  # 0.1 s, which cells never need
+
+    with reading(where, "a tokenizer of the library tokenizers", content=content):
+        return Tokenizer.from_str(content.decode())
+
+
+def _json(path: Path, where: str, kind: type = dict) -> dict | list:
+    content = path.read_bytes()
+    with reading(f"{where}: {path.name}", "JSON", content=content):
+        found = json.loads(content)
+        if not isinstance(found, kind):
+            raise TypeError(f"it holds a {type(found).__name__}, a {kind.__name__} is wanted")
+        return found

@@ -7,9 +7,11 @@ CLIP's own is open_clip's, whose vocabulary ships in its package. Those of the H
 import json
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.models.light import part
+from zsr.unreadable import reading
 
 Tokenize = Callable[[list[str]], list[list[int]]]
 PADS = ("<pad>", "[PAD]", "</s>")  # where tokenizer_config.json does not say which token pads
@@ -41,14 +43,14 @@ def _clip(clean: str = "lower") -> tuple[Callable[[str], list[int]], int]:
 
 @cache
 def _hub(name: str, clean: str = "whitespace", strip_sep_token: bool = False) -> tuple[Callable[[str], list[int]], int]:
-    from tokenizers import Tokenizer
-
     from zsr.models.hub import find
 
-    read = Tokenizer.from_file(str(find(name, "tokenizer.json")))
+    read = _tokenizer(find(name, "tokenizer.json"))
     read.no_truncation()
     read.no_padding()
-    says = json.loads(find(name, "tokenizer_config.json").read_text(encoding="utf-8"))
+    about = find(name, "tokenizer_config.json")
+    with reading(about, "a mapping in JSON"):
+        says = dict(json.loads(about.read_text(encoding="utf-8")))
     pad = _pad(read, says, name)
     separator = read.token_to_id(_text(says.get("sep_token"))) if strip_sep_token else None
     cleaned = part("tokenizer").get_clean_fn(clean)
@@ -58,6 +60,13 @@ def _hub(name: str, clean: str = "whitespace", strip_sep_token: bool = False) ->
         return [0 if i == separator else i for i in ids] if separator is not None else ids
 
     return encode, pad
+
+
+def _tokenizer(path: Path):
+    from tokenizers import Tokenizer
+
+    with reading(path, "a tokenizer of the library tokenizers"):
+        return Tokenizer.from_file(str(path))
 
 
 def _pad(read: object, says: dict, name: str) -> int:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
+from zsr.models import tensor_file
 from zsr.models.letters import packed, unpacked
+from zsr.unreadable import reading
 
 
 class StoredTexts(nn.Module):
@@ -42,35 +44,36 @@ class StoredTexts(nn.Module):
 
 def read(path: Path) -> tuple[dict, dict[str, Tensor]]:
     """(what rebuilds the module, its tensors) of a file."""
-    texts, vectors = _parquet(path) if path.suffix == ".parquet" else _safetensors(path)
-    if not texts or vectors.ndim != 2 or len(vectors) != len(texts):
-        raise ZsrError(f"{path}: {len(texts)} texts and vectors {list(vectors.shape)}; give each text one vector")
+    texts, found = _parquet(path) if path.suffix == ".parquet" else _safetensors(path)
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ZsrError(f"{path}: its texts are no list of texts; give each vector one")
+    if not texts or found.ndim != 2 or len(found) != len(texts) or not found.shape[1]:
+        raise ZsrError(f"{path}: {len(texts)} texts and vectors {list(found.shape)}; give each text one vector")
     if twice := len(texts) - len(set(texts)):
         raise ZsrError(f"{path}: {twice} texts stand twice; each needs one vector")
+    if found.dtype not in tensor_file.FLOATS:
+        raise ZsrError(f"{path}: its vectors are {tensor_file.kind_of(found)}; {tensor_file.CURE}")
+    vectors = found.float()
     if not torch.isfinite(vectors).all():
         row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
-        raise ZsrError(f"{path}: the vector of '{texts[row]}' holds values that are not finite")
+        raise ZsrError(
+            f"{path}: the vector of '{texts[row]}' holds values that are not finite in float32; encode it again"
+        )
     content = packed(json.dumps(texts, ensure_ascii=False).encode())
     about = {"texts": len(texts), "width": vectors.shape[1], "bytes": len(content)}
-    return about, {"vectors": vectors.float().contiguous(), "texts": content}
+    return about, {"vectors": vectors.contiguous(), "texts": content}
 
 
-def _parquet(path: Path) -> tuple[list[str], Tensor]:
-    import pyarrow
+def _parquet(path: Path) -> tuple[list, Tensor]:
     import pyarrow.parquet as pq
 
-    try:
+    with reading(path, "a table of `text` and `vector`, all of one length"):
         table = pq.read_table(path, columns=["text", "vector"])
-        rows = table.column("vector").to_pylist()
-        return table.column("text").to_pylist(), torch.from_numpy(np.array(rows, np.float32))
-    except (pyarrow.ArrowException, KeyError, ValueError, TypeError) as error:
-        said = str(error).partition("\n")[0]
-        raise ZsrError(f"{path}: not a table of `text` and `vector`, all of one length ({said})") from error
+        rows = np.array(table.column("vector").to_pylist())
+        return table.column("text").to_pylist(), torch.from_numpy(rows)
 
 
-def _safetensors(path: Path) -> tuple[list[str], Tensor]:
-    try:
-        with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("texts", "[]")), file.get_tensor("vectors")
-    except (SafetensorError, ValueError) as error:
-        raise ZsrError(f"{path}: not a safetensors file with the tensor `vectors` ({error})") from error
+def _safetensors(path: Path) -> tuple[list, Tensor]:
+    with reading(path, "a safetensors file with the tensor `vectors`"), safe_open(path, "pt") as file:
+        texts, found = json.loads((file.metadata() or {}).get("texts", "[]")), file.get_tensor("vectors")
+    return texts, tensor_file.check_plain({"vectors": found}, path)["vectors"]

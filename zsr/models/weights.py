@@ -8,13 +8,12 @@ import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from zsr.errors import ZsrError
-from zsr.models import archive
+from zsr.models import archive, tensor_file
 from zsr.store import digest
+from zsr.unreadable import reading
 
 WRAPPERS = ("state_dict", "vision_encoder_state_dict", "model_state_dict", "model")  # the second: TeCoA's family
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -33,24 +32,35 @@ def check(path: Path, sha256: str | None) -> str:
 
 def read(path: Path) -> tuple[dict[str, Tensor], bool | None]:
     """(tensors by name, whether they belong to QuickGELU where the file says it)."""
+    quick = None
     if path.suffix == ".safetensors":
-        try:
-            return load_file(path), None
-        except SafetensorError as error:
-            raise ZsrError(f"{path}: not a safetensors file, or cut off ({error}); fetch it again") from error
-    if archive.is_archive(path):
+        tensors = tensor_file.load(path)
+    elif archive.is_archive(path):
         tensors, quick = archive.read(path)
-        return {name: value for name, value in tensors.items() if name not in NOT_TENSORS_OF_THE_MODEL}, quick
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ZsrError(
-            f"{path}: holds more than tensors, and zsr runs no pickle ({_why(error)}); load it where you trust it and "
-            "save its state_dict as safetensors"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ZsrError(f"{path}: not a checkpoint of torch, or cut off ({_why(error)})") from error
-    return unwrapped(found, path), None
+        tensors = {name: value for name, value in tensors.items() if name not in NOT_TENSORS_OF_THE_MODEL}
+    else:
+        tensors = unwrapped(_torch_file(path), path)
+    return tensor_file.check_plain(tensors, path), quick
+
+
+def _torch_file(path: Path) -> object:
+    """What `torch.save` wrote, if it is tensors and plain containers."""
+    with reading(path, "a checkpoint of torch"):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if not _is_pickle(path):
+                raise ValueError(_why(error)) from error
+            raise ZsrError(
+                f"{path}: holds more than tensors, and zsr runs no pickle ({_why(error)}); load it where you trust it "
+                "and save its state_dict as safetensors"
+            ) from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file has the form of a pickle, alone or in a zip: a web page is none."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"\x80", b"PK\x03\x04"))
 
 
 def unwrapped(found: object, path: Path) -> dict[str, Tensor]:

@@ -29,7 +29,10 @@ class Coop(FileReader):
             name = f"{self.images}/{path}" if self.images else path
             tree = next((tree for tree in trees if name in tree.names), None)
             if tree is None:
-                raise ZsrError(f"{sources.folder}: the image '{name}' of {self.split_file} is in no archive")
+                raise ZsrError(
+                    f"{sources.folder}: the image '{name}' of {self.split_file} is in none of "
+                    f"{', '.join(self.archives)}; get them again"
+                )
             entries.append(Entry(tree, name, label))
         return from_trees(entries)
 

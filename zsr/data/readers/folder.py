@@ -46,7 +46,10 @@ class Folder(FileReader):
         rows = read(tree.read(f"{prefix}{table}"), where)
         for column in ("file_name", self.caption):
             if not any(column in row for row in rows):
-                raise ZsrError(f"{where}: no column '{column}'; it has {', '.join(map(str, rows[0] if rows else ()))}")
+                has = ", ".join(map(str, rows[0] if rows else ())) or "none"
+                raise ZsrError(
+                    f"{where}: no column '{column}', it has {has}; correct the table, or `caption` of `options`"
+                )
         told: dict[str, object] = {}
         for row in rows:
             name, caption = prefix + str(row.get("file_name")), row.get(self.caption)
