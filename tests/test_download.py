@@ -120,6 +120,15 @@ def test_no_mirror_has_it(server: Server, root: Path, monkeypatch: pytest.Monkey
     assert "\n" not in str(caught.value) and not (root / "set/a.bin").exists()
 
 
+@pytest.mark.parametrize(("content", "said"), [(b"<html>log in</html>", "it is a web page"), (b"", "it is empty")])
+def test_an_error_page_is_no_archive(content: bytes, said: str, server: Server, tmp_path: Path):
+    """Where no checksum is official."""
+    server.files["/a.zip"] = content
+    with pytest.raises(ZsrError, match=said):
+        download.fetch([server.link("/a.zip")], tmp_path / "a.zip", None, lambda place: verify(place, {}))
+    assert not (tmp_path / "a.zip").exists() and (tmp_path / "a.zip.bad").read_bytes() == content
+
+
 def test_nothing_is_fetched_unasked(server: Server, root: Path):  # noqa: F811
     server.files["/a"] = CONTENT
     with pytest.raises(ZsrError, match="write `download: true`"):

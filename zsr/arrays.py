@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zsr.data.labels import places_of
-from zsr.data.readers.base import Chunk
+from zsr.data.readers.base import Chunk, check_chunk
 from zsr.errors import ZsrError
 from zsr.store import REPAIR, check_digest
 from zsr.unreadable import reading
@@ -24,15 +24,7 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
     captions: list[str] | None = None
     done = 0
     for chunk in chunks:
-        if chunk.images.dtype != np.uint8 or chunk.images.ndim != 4 or chunk.images.shape[1] != 3:
-            raise ZsrError(
-                f"a reader gave images of {chunk.images.dtype} {chunk.images.shape}; uint8 [n, 3, H, W] is wanted"
-            )
-        if len({len(part) for part in chunk if part is not None}) > 1:
-            raise ZsrError(
-                f"a reader gave {', '.join(str(len(p)) for p in chunk if p is not None)} images, labels (and "
-                "captions) in one chunk; as many of each are wanted"
-            )
+        check_chunk(chunk)
         if array is None:
             array = np.lib.format.open_memmap(images, "w+", np.uint8, (count, *chunk.images.shape[1:]))
             reserve(images)
@@ -50,6 +42,8 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
         raise ZsrError(
             f"the reader gave {done} images, the dataset's definition promises {count}; correct its `splits`"
         )
+    if captions is not None and len(captions) != count:
+        raise ZsrError(f"the reader gave {len(captions)} captions for {count} images; give each one, or none")
     array.flush()
     both = np.concatenate(found)
     with labels.open("wb") as file:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.progress import Progress
+from zsr.unreadable import head_of, what
 
 CHUNK = 1 << 20
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)  # not the network
@@ -57,6 +58,8 @@ def _fetch(urls: list[str], place: Path, size: int | None, check: Callable[[Path
                 time.sleep(WAIT * attempt)
                 continue
             try:
+                if held := what(head_of(part)):  # where no checksum is official, nothing else would tell
+                    raise ZsrError(f"{part}: {held}")
                 check(part)
             except ZsrError as error:
                 bad = place.with_name(f"{place.name}.bad")

@@ -18,11 +18,21 @@ from zsr.provenance import canonical, short_hash
 
 def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
     """Open, check, decode (or pack); returns what the manifest says, and captions."""
+    sources = Sources.of(spec["source"])
+    try:
+        return _prepare(reader, spec, sources, images, labels, key)
+    except ZsrError:
+        sources.distrust()
+        raise
+
+
+def _prepare(
+    reader: FileReader, spec: dict, sources: Sources, images: Path, labels: Path, key: str
+) -> tuple[dict, list[str] | None]:
     source = spec["source"]
     transform = parse(spec["transform"])
     if spec["encoded"]:
         check_transform(transform)
-    sources = Sources.of(source)
     pictures = reader.open(spec["split"], sources)
     where = f"{sources.folder} ({spec['split']})"
     if source["classes"] or not pictures.captions:  # captions alone need no classes

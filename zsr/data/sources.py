@@ -59,6 +59,7 @@ class Sources:
         self.used: dict[str, str] = {}  # path -> sha256, or `unpacked`
         self.states: dict[str, list[int]] = {}  # path -> size and time of the file that was read
         self._trees: dict[str, Tree] = {}
+        self._new: list[Path] = []  # files without an official checksum that no earlier job has read
 
     @classmethod
     def of(cls, source: dict) -> "Sources":
@@ -94,9 +95,16 @@ class Sources:
                 raise ZsrError(self.lacking(path))
             download.fetch(entry["urls"], place, entry.get("bytes"), lambda file: verify(file, entry))
         guard.own(place)
+        if not note_of(place).exists() and not (entry.get("md5") or entry.get("sha256")):
+            self._new.append(place)
         self.states[name or path] = state_of(place)
         self.used[name or path] = verify(place, entry)
         return place
+
+    def distrust(self) -> None:
+        """Forget what was seen here for the first time: a file that could not be read is none to hold others to."""
+        for place in self._new:
+            note_of(place).unlink(missing_ok=True)
 
     def found(self, pattern: str, otherwise: str) -> list[Path]:
         """The files that a pattern with `$VARIABLES` and `*` names, in order, checked; none is a mistake."""

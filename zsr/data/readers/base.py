@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zsr.errors import ZsrError
+
 
 class Chunk(NamedTuple):
     """Some images in the order of the split. Captions exist where a model is pretrained on them."""
@@ -14,6 +16,19 @@ class Chunk(NamedTuple):
     images: np.ndarray  # [n, 3, H, W] uint8
     labels: np.ndarray  # [n] int64, from 0, places in the dataset's `classes`
     captions: list[str] | None = None  # alternatives of one image are separated by ' | '
+
+
+def check_chunk(chunk: Chunk) -> Chunk:
+    """Refuse what a reader of one's own may give by mistake."""
+    images = np.asarray(chunk.images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3 or not all(images.shape[2:]):
+        raise ZsrError(f"a reader gave images of {images.dtype} {images.shape}; uint8 [n, 3, H, W] is wanted")
+    counts = [len(images), len(chunk.labels), *([] if chunk.captions is None else [len(chunk.captions)])]
+    if len(set(counts)) > 1:
+        raise ZsrError(f"a reader gave a chunk of {counts} images, labels (and captions); as many of each are wanted")
+    if not all(isinstance(caption, str) and caption.strip() for caption in chunk.captions or ()):
+        raise ZsrError("a reader gave a caption that is empty or no text; give each image a text")
+    return chunk
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class Reader:
         chunks = self.read(spec["split"])
         transform = parse(spec["transform"])
         if transform.side is not None:
-            chunks = (chunk._replace(images=transform.batch(chunk.images)) for chunk in chunks)
+            chunks = (chunk._replace(images=transform.batch(check_chunk(chunk).images)) for chunk in chunks)
         return arrays.write(chunks, spec["count"], images, labels)
 
     def read(self, split: str) -> Iterator[Chunk]:
