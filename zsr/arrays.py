@@ -23,8 +23,8 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
     found: list[np.ndarray] = []
     captions: list[str] | None = None
     done = 0
-    for chunk in chunks:
-        check_chunk(chunk)
+    for given in chunks:
+        chunk = check_chunk(given)
         if array is None:
             array = np.lib.format.open_memmap(images, "w+", np.uint8, (count, *chunk.images.shape[1:]))
             reserve(images)

@@ -1,5 +1,6 @@
 """Files that are not what their names say: one line that names the file, what it holds instead, and the cure."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,10 @@ from zsr.errors import ZsrError
 
 AGAIN = "remove it and get it again"
 HEAD = 512  # bytes that tell what a file is
+SYSTEM = (  # refusals that bad bytes cannot cause; a lying offset gives EINVAL
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE,
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE, errno.EINTR,
+)  # fmt: skip
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def reading(place: Path | str, wanted: str, cure: str = AGAIN, content: bytes | 
     except MemoryError as error:
         raise ZsrError(f"{place}: asks for more memory than there is, or is damaged; {cure}") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno in SYSTEM:
             raise  # the disk, not the bytes: the job says which file
         raise unreadable(place, wanted, error, cure, content) from error
 

@@ -14,13 +14,10 @@ MOST = 2**63 - 1  # of int64
 
 def place_of(value: object, where: str) -> int:
     """One label."""
-    value = value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
-        shown = f"{value!r:.60}".replace("\n", " ")
-        raise ZsrError(f"{where}: the label is {shown}; write the number of the class, a whole number from 0")
-    return value
+    place = _whole(value)
+    if place is None:
+        raise _no_label(value, where)
+    return place
 
 
 def places_of(values: Sequence[object] | np.ndarray, where: Callable[[int], str]) -> np.ndarray:
@@ -28,7 +25,26 @@ def places_of(values: Sequence[object] | np.ndarray, where: Callable[[int], str]
     integers = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu" and values.size
     if integers and int(values.min()) >= 0 and int(values.max()) <= MOST:
         return values.astype(np.int64)  # a million at once
-    return np.array([place_of(value, where(row)) for row, value in enumerate(values)], np.int64)
+    places = [_whole(value) for value in values]
+    if None in places:
+        row = places.index(None)
+        raise _no_label(values[row], where(row))
+    return np.array(places, np.int64)
+
+
+def _whole(value: object) -> int | None:
+    """The number, None where it is none."""
+    value = value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    return value if whole else None
+
+
+def _no_label(value: object, where: str) -> ZsrError:
+    value = value.item() if isinstance(value, np.generic) else value
+    shown = " ".join(repr(value).split())[:60]
+    return ZsrError(f"{where}: the label is {shown}; write the number of the class, a whole number from 0")
 
 
 def place_in(text: str | bytes, where: str) -> int:

@@ -48,7 +48,10 @@ def json_lines(content: bytes, where: str) -> list[dict]:
 
 
 def matlab(content: bytes, name: str, where: str):
-    """The array `name` of a .mat file."""
+    """The array `name` of a .mat file.
+
+    SciPy may crash on a damaged one; all sets that have such files name their checksums, which are compared before.
+    """
     from scipy.io import loadmat
 
     with reading(where, "a MATLAB file", content=content):

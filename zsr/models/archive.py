@@ -44,10 +44,11 @@ class Bag:
 
 def is_archive(path: Path) -> bool:
     """Whether a file is a TorchScript archive: a zip with a folder of code."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with reading(path, "a checkpoint of torch"), zipfile.ZipFile(path) as file:
-        names = file.namelist()
+    with reading(path, "a checkpoint of torch"):
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as file:
+            names = file.namelist()
     return any("/code/" in name for name in names) and any(name.endswith("/constants.pkl") for name in names)
 
 

@@ -28,7 +28,7 @@ def check_chunk(chunk: Chunk) -> Chunk:
         raise ZsrError(f"a reader gave a chunk of {counts} images, labels (and captions); as many of each are wanted")
     if not all(isinstance(caption, str) and caption.strip() for caption in chunk.captions or ()):
         raise ZsrError("a reader gave a caption that is empty or no text; give each image a text")
-    return chunk
+    return chunk._replace(images=images)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Pcam(FileReader):
     def open(self, split: str, sources: Sources) -> Pictures:
         split_of(split, ("train", "test"), "pcam")
         stem = f"camelyonpatch_level_2_split_{split}"
-        with _open(sources, f"{stem}_y.h5") as file:
+        with _open(sources, f"{stem}_y.h5") as file, reading(Path(file.filename), "a whole HDF5 file"):
             numbers = np.asarray(_array(file, "y")).reshape(-1)
         labels = places_of(numbers, lambda row: f"{sources.folder / stem}_y.h5 [{row}]")
 
