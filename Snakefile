@@ -26,6 +26,7 @@ onstart:
     check_cluster()
     hold_results()
     look_when_jobs_end(workflow.scheduler)
+    stop_on_ctrl_c(workflow.scheduler)
     warn()
 
 

@@ -182,7 +182,7 @@ def test_from_the_teacher_to_the_report_and_again_after_an_interruption(taught, 
     for name in (*kept, "manifest.json"):
         (made / name).unlink()
     _, code, said = stop_after(project, plan, job, 3)
-    assert code == 1 and "stopped by a signal; last.ckpt is saved" in said
+    assert code == 1 and "last.ckpt is saved, the next run goes on from it" in said
     code, said = run(project, plan, job)
     assert code == 0 and "last.ckpt: goes on from step" in said
     for name, content in kept.items():

@@ -1,7 +1,7 @@
 """`last.ckpt`: where an interrupted training goes on, bit for bit; it lives only while training is unfinished.
 
 The file is no declared output, so Snakemake leaves it when a job fails. It carries its spec's hash: one of another
-spec is never resumed. SIGTERM (preemption, or the death of the parent) saves at the end of the step and stops.
+spec is never resumed. Who asks to stop (Ctrl-C, preemption, the death of the parent) waits for the end of the step.
 """
 
 import os
@@ -15,6 +15,7 @@ from types import FrameType
 import torch
 
 from zsr.errors import ZsrError
+from zsr.stopping import interrupt, on_stop
 from zsr.store import replacing
 
 EVERY_SECONDS = 60.0  # a save of ViT-B/32 with AdamW is 1 GB and takes about 2 s
@@ -27,10 +28,13 @@ class Checkpoint:
         self.path, self.spec_hash, self.every = path, spec_hash, every
         self.saved = time.monotonic()
         self.asked_to_stop = False
-        signal.signal(signal.SIGTERM, self._stop)
 
     def load(self) -> dict | None:
-        """The state to resume from, or None: nothing there, or a training of another spec."""
+        """The state to resume from, or None: nothing there, or a training of another spec.
+
+        From here on a stop waits for the end of a step; before, there is nothing to save.
+        """
+        on_stop(self._stop)
         if not self.path.is_file():
             return None
         try:
@@ -51,7 +55,7 @@ class Checkpoint:
         if due or self.asked_to_stop:
             self.save(state())
         if self.asked_to_stop:
-            raise ZsrError(f"stopped by a signal; {self.path.name} is saved, the next run goes on from it")
+            raise ZsrError(f"stopped by a signal; {self.path} is saved, the next run goes on from it")
 
     def save(self, state: dict) -> None:
         """Write under a temporary name and rename, so that a kill leaves the last good one."""
@@ -66,4 +70,6 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.asked_to_stop and number == signal.SIGINT:
+            interrupt(number, frame)  # Ctrl-C again: who presses it twice does not wait for the end of the step
         self.asked_to_stop = True

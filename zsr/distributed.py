@@ -14,7 +14,6 @@ ViT-B/32's 350 MB stands against a step of at least six passes.
 """
 
 import ctypes
-import math
 import os
 import signal
 import sys
@@ -34,6 +33,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from zsr.checkpoint import Checkpoint
 from zsr.errors import ZsrError
 from zsr.peers import ALONE, Peers
+from zsr.stopping import children_are_deaf
 
 PATIENCE = timedelta(minutes=10)  # how long a rank waits for the others: for the slowest start, or a checkpoint
 LOOPBACK = "127.0.0.1"
@@ -106,11 +106,7 @@ class SharedNorm(_BatchNorm):
 
 
 class Follower(Checkpoint):
-    """The checkpoint of a child: it goes on from where rank 0 does, and never saves; SIGTERM is rank 0's business."""
-
-    def __init__(self, path: Path, spec_hash: str) -> None:
-        super().__init__(path, spec_hash, every=math.inf)
-        _leave_signals_to_rank_0()
+    """The checkpoint of a child: it goes on from where rank 0 does, and never saves; a stop is rank 0's business."""
 
     def step(self, state: Callable[[], dict]) -> None:
         """Nothing to save."""
@@ -126,7 +122,8 @@ def peers(processes: int, device: str, follow: Callable, *arguments: object) -> 
         raise ZsrError(f"processes: {processes}, but this machine has {torch.cuda.device_count()} GPU(s)")
     store = dist.TCPStore(LOOPBACK, 0, processes, is_master=True, wait_for_workers=False, timeout=PATIENCE)
     start = (os.getpid(), processes, store.port, device, torch.get_num_threads(), follow, arguments)
-    children = start_processes(_child, start, nprocs=processes - 1, join=False, start_method="spawn")
+    with children_are_deaf():  # rank 0 saves, and the others go with it
+        children = start_processes(_child, start, nprocs=processes - 1, join=False, start_method="spawn")
     try:
         _join(store, 0, processes, device)
         yield Group(0, processes)
@@ -167,7 +164,6 @@ def _child(
     index: int, parent: int, size: int, port: int, device: str, threads: int, follow: Callable, arguments: tuple
 ) -> None:
     """Rank index + 1: the same steps on its part; it ends with its parent."""
-    _leave_signals_to_rank_0()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:  # it went before the line above
@@ -177,9 +173,3 @@ def _child(
     with Path(os.devnull).open("w", encoding="utf-8") as silence, redirect_stderr(silence):  # rank 0 speaks for all
         follow(Group(index + 1, size), *arguments)  # an error travels back through torch's launcher
     dist.destroy_process_group()
-
-
-def _leave_signals_to_rank_0() -> None:
-    """A scheduler signals every process of a job: rank 0 saves, and the others go with it."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)

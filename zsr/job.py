@@ -25,6 +25,7 @@ from pathlib import Path
 from zsr import gpus, guard, layout, provenance, reading, store
 from zsr.cost import process_start
 from zsr.errors import ZsrError
+from zsr.stopping import be_deaf, interrupt, on_stop
 
 START = process_start()
 
@@ -129,9 +130,14 @@ class Job:
             os.replace(path, self.final[name])
         os.replace(self.outputs["record"], self.final["record"])
 
-    def discard(self) -> None:
-        """Remove what was written under temporary names: on a full disk it would only be in the way."""
+    def discard(self, stopped: bool = False) -> None:
+        """Remove what was written under temporary names: on a full disk it would only be in the way.
+
+        A preparation that was stopped goes on from its half-filled array, beside which lies a note of what is done.
+        """
         for path in self.outputs.values():
+            if stopped and any(path.parent.glob(f".{path.name}.*.done.npy")):
+                continue
             with suppress(OSError):  # the reason why the job failed may hold for this too; that is what is reported
                 path.unlink()
 
@@ -139,6 +145,7 @@ class Job:
 def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None:
     """The whole life of a job; ends the process, with one line on a mistake (ZSR_TRACEBACK=1 shows where)."""
     die_with_parent()
+    on_stop(interrupt)
     job = parse(arguments)
     try:
         os.environ["OMP_NUM_THREADS"] = str(job.spec.get("threads", 1))  # before torch and numpy are imported
@@ -154,6 +161,10 @@ def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None
         work(job)
         job.check_code()
         job.publish(code_files)
+    except KeyboardInterrupt:
+        be_deaf()
+        job.discard(stopped=True)
+        sys.exit("zsr: stopped by a signal; the next run makes it")  # to the log: who asked for it knows
     except ZsrError as error:
         job.discard()
         fail(str(error))

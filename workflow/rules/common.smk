@@ -14,6 +14,7 @@ sys.path.insert(0, workflow.basedir)
 
 from zsr import layout, runlock
 from zsr.checkout import refuse_other_checkout
+from zsr.ctrl_c import stop_on_ctrl_c
 from zsr.data.changed import refuse_changed
 from zsr.data.needs import check_variables, shortages
 from zsr.data.sources import tell_jobs
@@ -75,7 +76,9 @@ DEVICE = PLAN.config["device"]
 THREADS = PLAN.config["threads"]
 
 # Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
+# They ignore Ctrl-C: zsr/ctrl_c.py asks them to stop.
 shell.prefix(
+    "trap '' INT; "
     f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 PYTHONUTF8=1 ZSR_CELLS_PER_GPU={PLAN.config['cells_per_gpu']}; "
 )
 

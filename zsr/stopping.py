@@ -1,0 +1,39 @@
+"""How a job is asked to stop: Ctrl-C, SIGTERM (a scheduler, or the death of the parent), SIGHUP (a closed terminal)."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Handler = Callable[[int, FrameType | None], None]
+
+
+def on_stop(handler: Handler) -> None:
+    """Call `handler` when this process is asked to stop; a signal that the caller had ignored (nohup) stays ignored."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Stop at once: KeyboardInterrupt is no `Exception`, so nothing takes it for a fault of the work."""
+    raise KeyboardInterrupt
+
+
+def be_deaf() -> None:
+    """Nothing interrupts what is left: the removal of temporary files."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def children_are_deaf() -> Iterator[None]:
+    """Processes that start here never hear a stop: they go with their parent. What comes meanwhile comes after."""
+    resource_tracker.ensure_running()  # it would unblock the signals when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
