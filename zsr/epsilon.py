@@ -1,6 +1,7 @@
 """ε and lengths as people write them, and ε as a spec holds it: exact, with one spelling."""
 
 import math
+import re
 from fractions import Fraction
 
 from zsr.errors import ZsrError
@@ -9,6 +10,8 @@ from zsr.errors import ZsrError
 def fraction_of(value: object, where: str) -> Fraction:
     """'1/255', '0.5/255' or 0.01, exactly; anything else is a mistake."""
     try:
+        if re.search(r"e[+-]?\d{4}", str(value), re.IGNORECASE):
+            raise ValueError("an exponent whose power of ten would not fit into memory")
         top, *bottom = str(value).split("/")
         (bottom,) = bottom or ["1"]  # Fraction itself would take the '255/2' of '1/255/2'
         return Fraction(top.strip()) / Fraction(bottom.strip() or 1)

@@ -8,6 +8,7 @@ What open_clip's config cannot say is refused by name: an export that computes s
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from zsr.errors import ZsrError
@@ -15,7 +16,7 @@ from zsr.methods.base import Method
 from zsr.methods.prompted import Prompted
 from zsr.models import words
 from zsr.models.backbone import DEFAULT_KIND, Backbone, save_tensors
-from zsr.store import write_json
+from zsr.store import replacing, write_json
 
 KINDS = (DEFAULT_KIND, "open-clip")
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"  # the names that open_clip looks for
@@ -47,7 +48,13 @@ def checkpoint(folder: Path, name: str, backbone: Backbone, method: Method, defi
     if "interpolation" in definition:
         preprocess["interpolation"] = definition["interpolation"]
     write_json(folder / CONFIG, {"model_cfg": model_config(definition), "preprocess_cfg": preprocess})
-    save_file(save_tensors(backbone), folder / WEIGHTS, metadata={"format": "pt"})
+    with replacing(folder / WEIGHTS) as temporary:
+        try:
+            save_file(save_tensors(backbone), temporary, metadata={"format": "pt"})
+        except SafetensorError as error:  # its own words for what the system refuses
+            raise ZsrError(
+                f"{folder / WEIGHTS}: cannot be written ({error}); free space or name another --to"
+            ) from error
     if definition["tokenizer"] == "words":
         shutil.copyfile(Path(words.__file__).with_name(words.WORDS), folder / words.WORDS)
 

@@ -1,6 +1,5 @@
 """What `zsr verify` does with a plan: every cell through `zsr.rescore`, the tables through `zsr.recount`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -9,12 +8,13 @@ import torch
 
 from zsr import gather
 from zsr.epsilon import eps_of
+from zsr.errors import ZsrError
 from zsr.examples import parts, pixels, stored
 from zsr.graph import Job
 from zsr.plan import Plan
 from zsr.progress import Progress
 from zsr.recount import Counted, Recount
-from zsr.rescore import BATCH, Network, examine
+from zsr.rescore import BATCH, Finding, Network, examine
 from zsr.rows import read_rows
 from zsr.store import check_digest, read_record
 
@@ -41,7 +41,15 @@ def cells(plan: Plan, jobs: list[Job]) -> Checked:
     torch.set_num_threads(plan.config["threads"])
     order = sorted(jobs, key=lambda job: (job.needs["model"].record, job.needs["data"].record, job.record))
     for _, same in groupby(order, key=lambda job: (job.needs["model"].record, job.needs["data"].record)):
-        for job, finding, rows, count in _cells_of_one_network(plan, list(same)):
+        shared = None
+        for job in same:
+            progress.step()
+            try:
+                shared = shared or Shared(plan, job)
+                finding, rows, count = shared.look(job)
+            except ZsrError as error:  # one that cannot be read does not keep the others from being looked at
+                found.faults.append(str(error))
+                continue
             found.examples += count
             found.confirmed += finding.confirmed
             found.clean += finding.clean
@@ -49,27 +57,28 @@ def cells(plan: Plan, jobs: list[Job]) -> Checked:
             found.asked += int((rows["step"] > 0).sum()) if job.spec["store"] != "none" else 0
             found.faults += [f"{plan.results / job.record}: {line}" for line in finding.faults]
             found.rows[job.record] = rows
-            progress.step()
     return found
 
 
-def _cells_of_one_network(plan: Plan, jobs: list[Job]) -> Iterator[tuple]:
-    look = Network(plan, jobs[0])
-    data = jobs[0].needs["data"]
-    images = np.load(plan.results / data.outputs["images"], mmap_mode="r", allow_pickle=False)
-    labels = np.load(plan.results / data.outputs["labels"], allow_pickle=False)
-    clean: dict[bytes, np.ndarray] = {}  # cells of several protocols may look at different images
-    for job in jobs:
-        record = read_record(plan.results / job.record, job.hash)
-        rows = read(plan, job, record)
-        key = rows["index"].tobytes()
-        if key not in clean:
-            chunks = np.split(rows["index"], range(BATCH, len(rows["index"]), BATCH))
-            clean[key] = np.concatenate([look(pixels(images[chunk])) for chunk in chunks])
-        path = check_digest(plan.results / job.outputs["examples"], record["digests"]["examples"])
+class Shared:
+    """What the cells of one model on one dataset share: network, images, clean predictions."""
+
+    def __init__(self, plan: Plan, job: Job) -> None:
+        self.plan, data = plan, job.needs["data"]
+        self.network = Network(plan, job)
+        self.images = np.load(plan.results / data.outputs["images"], mmap_mode="r", allow_pickle=False)
+        self.labels = np.load(plan.results / data.outputs["labels"], allow_pickle=False)
+        self.known: dict[bytes, np.ndarray] = {}  # cells of several protocols may look at different images
+
+    def look(self, job: Job) -> tuple[Finding, Rows, int]:
+        """What was found, the cell's rows, how many examples it stores."""
+        record = read_record(self.plan.results / job.record, job.hash)
+        rows = read(self.plan, job, record)
+        path = check_digest(self.plan.results / job.outputs["examples"], record["digests"]["examples"])
         kept = stored(path)
         eps = float(eps_of(job.spec["eps"], "eps", job.spec["norm"]))
-        finding = examine(rows, kept, parts(path, images, BATCH), images, labels, job.spec, eps, look, clean[key])
+        examples, clean = parts(path, self.images, BATCH), self.clean(rows["index"])
+        finding = examine(rows, kept, examples, self.images, self.labels, job.spec, eps, self.network, clean)
         counts = {
             "n": len(rows["index"]),
             "clean_correct": int((rows["clean"] == rows["label"]).sum()),
@@ -81,7 +90,15 @@ def _cells_of_one_network(plan: Plan, jobs: list[Job]) -> Iterator[tuple]:
             for name, count in counts.items()
             if record[name] != count
         ]
-        yield job, finding, rows, len(kept)
+        return finding, rows, len(kept)
+
+    def clean(self, index: np.ndarray) -> np.ndarray:
+        """The network's outputs of clean images."""
+        key = index.tobytes()
+        if key not in self.known:
+            chunks = np.split(index, range(BATCH, len(index), BATCH))
+            self.known[key] = np.concatenate([self.network(pixels(self.images[chunk])) for chunk in chunks])
+        return self.known[key]
 
 
 def read(plan: Plan, job: Job, record: dict) -> Rows:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,18 +46,54 @@ def write_json(path: Path, value: object) -> None:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < math.inf
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+# what every record says -> whether it is of the right kind
+FIELDS = {
+    "spec_hash": lambda value: isinstance(value, str),
+    "spec": lambda value: isinstance(value, dict),
+    "digests": _are_texts,
+    "seconds": _is_seconds,
+    "versions": _are_texts,
+    "code_files": _are_texts,
+}
+
+
+class Record(dict):
+    """The fields of a record; one that is missing is damage of its file, and no KeyError."""
+
+    def __init__(self, path: Path, fields: object) -> None:
+        if not isinstance(fields, dict):
+            raise TypeError(type(fields).__name__)
+        super().__init__(fields)
+        self.path = path
+
+    def __missing__(self, name: str) -> object:
+        raise ZsrError(f"{self.path}: not a record of zsr, it has no '{name}'; {REPAIR}")
+
+
 def read_record(path: Path, spec_hash: str | None = None) -> dict:
     """The JSON record of a result; refused by name if it is missing, damaged, or of another spec."""
     if not path.is_file():
         raise ZsrError(f"{path}: missing; run snakemake to make it")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found = record["spec_hash"]
+        record = Record(path, json.loads(path.read_text(encoding="utf-8")))
         whole = record["seal"] == seal(record)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ZsrError(f"{path}: not a record of zsr ({type(error).__name__}); {REPAIR}") from error
     if not whole:
         raise ZsrError(f"{path}: its content does not match its seal, it was changed after it was made; {REPAIR}")
+    if wrong := [name for name, right in FIELDS.items() if name in record and not right(record[name])]:
+        raise ZsrError(f"{path}: not a record of zsr, its '{wrong[0]}' is something else; {REPAIR}")
+    if "digests" in record:
+        record["digests"] = Record(path, record["digests"])
+    found = record["spec_hash"]
     if spec_hash is not None and found != spec_hash:
         raise ZsrError(f"{path}: stale, made for spec {found}, the plan asks for {spec_hash}; {REPAIR}")
     return record

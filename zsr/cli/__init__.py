@@ -5,10 +5,12 @@ import importlib
 import io
 import os
 import sys
+import unicodedata
 from pathlib import Path
 
 from zsr import config
 from zsr.checkout import refuse_other_checkout
+from zsr.cli.values import name_of_file, refusing
 from zsr.device import refuse_other_device
 from zsr.errors import ZsrError
 from zsr.plan import Plan
@@ -32,26 +34,59 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     parser = argparse.ArgumentParser(prog="zsr", description="Questions about the results of a zsr workflow.")
-    parser.add_argument("--configfile", default="config.yaml", help="the config of the results (default: config.yaml)")
+    parser.add_argument(
+        "--configfile",
+        default="config.yaml",
+        type=name_of_file,
+        help="the config of the results (default: config.yaml)",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, about in COMMANDS.items():
         _module(name).options(commands.add_parser(name, help=about, description=about.capitalize() + "."))
     given = parser.parse_args(arguments)
+    sys.exit(_flushed(_status(given)))
+
+
+def _status(given: argparse.Namespace) -> int | str:
+    """What the command ends with: a number, or the one line of a mistake."""
     try:
         refuse_other_checkout(Path.cwd(), Path(given.configfile).parent)
-        sys.exit(_module(given.command).run(given))
-    except ZsrError as error:
+        return _module(given.command).run(given)
+    except BrokenPipeError:  # `zsr status | head`
+        return 0
+    except (ZsrError, OSError) as error:
         if os.environ.get("ZSR_TRACEBACK"):
             raise
-        sys.exit(f"zsr: {error}")
-    except BrokenPipeError:  # `zsr status | head`
-        sys.stderr.close()
-        sys.exit(0)
+        return f"zsr: {_one_line(error)}"
+    except KeyboardInterrupt:
+        return "zsr: stopped by a signal"
+
+
+def _flushed(status: int | str) -> int | str:
+    """Write what is still in Python's buffer, here where a failure can be said: the interpreter's end shows traces."""
+    try:
+        if sys.stdout is not None:  # `zsr status >&-`
+            sys.stdout.flush()
+    except OSError as error:
+        sys.stdout = None  # it holds what cannot be written, and would try again
+        if not isinstance(error, BrokenPipeError):
+            return f"zsr: {_one_line(error)}"
+    return status
+
+
+def _one_line(error: ZsrError | OSError) -> str:
+    """What a mistake says, with line breaks and other control characters, which names can hold, written as escapes."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'the output'}: {error.strerror or error}; free space or mend the permissions"
+    breaks = ("Cc", "Zl", "Zp")
+    return "".join(repr(sign)[1:-1] if unicodedata.category(sign) in breaks else sign for sign in text)
 
 
 def plan_of(given: argparse.Namespace) -> Plan:
     """The plan of the config that the command line names."""
-    raw = config.read(Path(given.configfile))
+    with refusing("--configfile", given.configfile):
+        raw = config.read(given.configfile)
     plan = Plan(raw)
     refuse_other_device(raw, plan)
     return plan

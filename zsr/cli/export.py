@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zsr.cli import plan_of
+from zsr.cli.values import make_folder, name_of_file, refusing
 from zsr.errors import ZsrError, unknown
 from zsr.graph import Job
 from zsr.plan import Plan
@@ -28,23 +29,22 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "\n".join(f"{name:12} {about}" for name, about in WHAT.items())
     parser.add_argument("what", choices=WHAT, metavar="what", help=f"{' | '.join(WHAT)} (explained below)")
     parser.add_argument("names", nargs="*", metavar="model", help="ids of models such as rn.tecoa.s0 (default: all)")
-    parser.add_argument("--to", type=Path, default=Path("exports"), metavar="FOLDER", help="default: exports")
+    parser.add_argument("--to", type=name_of_file, default=Path("exports"), metavar="FOLDER", help="default: exports")
 
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     jobs = models(plan)
+    if given.names and given.what in ("results", "figures"):
+        raise ZsrError(f"export {given.what}: takes no names of models, it is about all of them")
     for name in given.names:
         if name not in jobs:
             raise unknown("model", name, jobs)
-    if given.names and given.what in ("results", "figures"):
-        raise ZsrError(f"export {given.what}: takes no names of models, it is about all of them")
     wanted = {name: jobs[name] for name in given.names or jobs}
-    given.to.mkdir(parents=True, exist_ok=True)
-    done = {"models": _models, "robustbench": _robustbench, "results": _results, "figures": _figures}[given.what](
-        plan, wanted, given
-    )
-    return 0 if done else 1
+    make_folder("--to", given.to)
+    write = {"models": _models, "robustbench": _robustbench, "results": _results, "figures": _figures}[given.what]
+    with refusing("--to", given.to):
+        return 0 if write(plan, wanted, given) else 1
 
 
 def models(plan: Plan) -> dict[str, Job]:

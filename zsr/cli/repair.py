@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from zsr import runlock
 from zsr.cli import plan_of
-from zsr.cli.verify import fault
+from zsr.cli.verify import fault, unreadable
 from zsr.plan import Plan
 
 
@@ -16,16 +16,21 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     with nullcontext() if given.dry_run else runlock.holding(plan.results):
-        removed = repair(plan, given.dry_run)
+        removed, unread = repair(plan, given.dry_run)
     print(f"{removed} results {'to remove' if given.dry_run else 'removed'}" + ("; run snakemake" if removed else ""))
-    return 0
+    return 1 if unread else 0
 
 
-def repair(plan: Plan, dry_run: bool) -> int:
-    """How many results are damaged or stale; they are removed unless it is a dry run."""
-    removed = 0
+def repair(plan: Plan, dry_run: bool) -> tuple[int, int]:
+    """(how many results are damaged or stale, how many cannot be read); the former are removed but in a dry run."""
+    removed, unread = 0, 0
     for job in plan.jobs.values():
-        line = fault(plan, job)
+        try:
+            line = fault(plan, job)
+        except OSError as error:  # a disk or a permission: the result may be right
+            unread += 1
+            print(f"left {job.title}: {unreadable(error)}")
+            continue
         if line is None:
             continue
         removed += 1
@@ -33,4 +38,4 @@ def repair(plan: Plan, dry_run: bool) -> int:
         if not dry_run:
             for path in job.outputs.values():
                 (plan.results / path).unlink(missing_ok=True)
-    return removed
+    return removed, unread

@@ -2,13 +2,15 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from zsr.cli import plan_of
+from zsr.cli.values import check_file, name_of_file, refusing
+from zsr.epsilon import fraction_of
 from zsr.errors import ZsrError, unknown
 from zsr.store import read_record
 
 FORMS = ("md", "latex", "csv")
+LARGEST = 10**9  # no ε comes near it, and a float can hold it
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eps", help="ε as the config writes it (default: that of training)")
     parser.add_argument("--quantity", choices=("robust", "clean"), default="robust", help="which accuracy")
     parser.add_argument("--format", choices=FORMS, default="md", help="latex needs the package booktabs (default: md)")
-    parser.add_argument("--output", "-o", metavar="FILE", type=Path, help="write there instead of the terminal")
+    parser.add_argument("--output", "-o", metavar="FILE", type=name_of_file, help="write there instead of the terminal")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -26,20 +28,23 @@ def run(given: argparse.Namespace) -> int:
     from zsr.report.epsilon import ordered, value
 
     plan = plan_of(given)
+    if given.output:
+        check_file("--output", given.output)
     record = plan.results / plan.tables.record
     tables = csvs.read(record.parent, read_record(record, plan.tables.hash))
     cells = tables["cells"]
     protocol = _one("protocol", given.protocol, cells["protocol"])
     cells = cells[cells["protocol"] == protocol]
     attack, eps = headline.pick(cells)
-    attack = _one("attack", given.attack or attack, cells["attack"])
+    attack = _one("attack", attack if given.attack is None else given.attack, cells["attack"])
+    asked = eps if given.eps is None else given.eps
+    number = fraction_of(asked, "--eps")
     levels = ordered(cells.loc[cells["attack"] == attack, "eps"])
-    if given.eps is not None:
-        same = [level for level in levels if value(level) == value(given.eps)]
-        if not same:
-            raise ZsrError(f"--eps: '{given.eps}' was not measured; there are {', '.join(levels)}")
-        eps = same[0]
-    wanted = given.backbone and _one("backbone", given.backbone, cells["backbone"])
+    same = [level for level in levels if 0 < number < LARGEST and value(level) == float(number)]
+    if not same:
+        raise ZsrError(f"--eps: '{asked}' was not measured with {attack}; there are {', '.join(levels)}")
+    eps = same[0]
+    wanted = None if given.backbone is None else _one("backbone", given.backbone, cells["backbone"])
     made = [
         formats.write(found, attack, eps, given.quantity, given.format)
         for found in grid.grids(tables)
@@ -47,7 +52,8 @@ def run(given: argparse.Namespace) -> int:
     ]
     text = "\n".join(made)
     if given.output:
-        given.output.write_text(text, encoding="utf-8")
+        with refusing("--output", given.output):
+            given.output.write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)
     return 0

@@ -19,8 +19,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    bad = {job: line for job in plan.jobs.values() if (line := fault(plan, job))}
-    missing = [job for job in plan.jobs.values() if not (plan.results / job.record).is_file()]
+    bad = {job: line for job in plan.jobs.values() if (line := _said(plan, job))}
+    missing = [job for job in plan.jobs.values() if job not in bad and not (plan.results / job.record).is_file()]
     checked = len(plan.jobs) - len(missing)
     if not checked:
         raise ZsrError(f"{plan.results}: there is nothing to verify; run snakemake first")
@@ -54,7 +54,7 @@ def _look_again(plan: Plan, gone: set[Job]) -> tuple[list[str], list[str]]:
             "no adversarial example is stored, so no verdict can be confirmed: write `store: examples` in a protocol, "
             "or verify bytes and specs alone with --seals"
         )
-    if plan.tables not in gone and len(cells) == len(plan.cells):
+    if plan.tables not in gone and len(found.rows) == len(plan.cells):
         numbers, wrong = recheck.tables(plan, found.rows)
         faults += wrong
         said.append(f"{numbers} numbers of the tables recounted, {len(wrong)} wrong")
@@ -65,22 +65,45 @@ def _look_again(plan: Plan, gone: set[Job]) -> tuple[list[str], list[str]]:
 
 def faults(plan: Plan) -> Iterator[str]:
     """One line for every result that cannot be believed."""
-    return (line for job in plan.jobs.values() if (line := fault(plan, job)))
+    return (line for job in plan.jobs.values() if (line := _said(plan, job)))
+
+
+def _said(plan: Plan, job: Job) -> str | None:
+    try:
+        return fault(plan, job)
+    except OSError as error:
+        return unreadable(error)
+
+
+def unreadable(error: OSError) -> str:
+    """What the system said of a file that it does not let us read: the result may be right."""
+    return f"{error.filename}: {error.strerror or error}; mend the permissions or the disk"
 
 
 def fault(plan: Plan, job: Job) -> str | None:
-    """What is wrong with a result, or None if it is not there or is right."""
+    """What is wrong with a result, or None if it is not there or is right; what cannot be read is an OSError."""
     record = plan.results / job.record
     if not record.is_file():
         return None
     try:
-        found = read_record(record, job.hash)
+        made = read_record(record, job.hash)
         if job.rule == "prepare" and (place := changed(plan, job)):
             return f"{place}: another file than the one that it was made of"
-        for name, wanted in found["digests"].items():
-            check_digest(plan.results / job.outputs[name], wanted)
-        if role := made_of_others(plan, job, found):
+        check_files(plan, job, made)
+        if role := made_of_others(plan, job, made):
             return f"{record}: made of other {role} than what lies there now; {REPAIR}"
     except ZsrError as error:
         return str(error)
     return None
+
+
+def check_files(plan: Plan, job: Job, record: dict) -> None:
+    """Refuse a record without what every record has, and files that are not those that it names."""
+    for name in ("spec", "seconds", "versions", "code_files"):
+        record[name]  # one that is missing is refused by name
+    names = job.outputs.keys() - {"record"}
+    if record["digests"].keys() != names:
+        path = plan.results / job.record
+        raise ZsrError(f"{path}: its digests are not of {', '.join(sorted(names))}, which the job makes; {REPAIR}")
+    for name, wanted in record["digests"].items():
+        check_digest(plan.results / job.outputs[name], wanted)

@@ -1,25 +1,30 @@
 """`zsr why <file>`: why a result would be made again: which key of its spec or which source file changed."""
 
 import argparse
+import difflib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from zsr import provenance
 from zsr.cli import plan_of
+from zsr.cli.values import name_of_file, refusing
+from zsr.cli.verify import check_files
 from zsr.errors import ZsrError, unknown
 from zsr.graph import Job
 from zsr.memory import on_disk
 from zsr.plan import Plan
-from zsr.store import check_digest, read_record
+from zsr.store import REPAIR, read_record
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a file among the results")
+    parser.add_argument("file", type=name_of_file, help="a file among the results")
 
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    job = find(plan, given.file)
+    with refusing("why", given.file):
+        job = find(plan, given.file)
     print(f"{given.file} is made by: {job.title}")
     reasons = list(explain(plan, job))
     for reason in reasons:
@@ -29,18 +34,23 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def find(plan: Plan, file: str) -> Job:
+def find(plan: Plan, path: Path) -> Job:
     """The job that makes a file, given from the working folder or from the results folder."""
-    path = Path(file)
     names = [str(path)]
-    if path.resolve().is_relative_to(plan.results.resolve()):
-        names.append(str(path.resolve().relative_to(plan.results.resolve())))
+    place = Path(os.path.realpath(path))  # `resolve` raises RuntimeError for a loop of links
+    if place.is_relative_to(plan.results.resolve()):
+        names.append(str(place.relative_to(plan.results.resolve())))
     for name in names:
         if job := plan.owner(name):
             return job
+    if path.is_dir():
+        raise ZsrError(f"{path}: it is a folder; name a file in it, such as {plan.results / plan.report.record}")
     if path.exists():
-        raise ZsrError(f"{file}: no job of this config makes it; `zsr prune` lists such files")
-    raise unknown("result", names[-1], (path for job in plan.jobs.values() for path in job.outputs.values()))
+        raise ZsrError(f"{path}: no job of this config makes it; `zsr prune` lists such files")
+    known = [path for job in plan.jobs.values() for path in job.outputs.values()]
+    if not difflib.get_close_matches(names[-1], known, n=1, cutoff=0.5):  # thousands are known: too many for a line
+        raise ZsrError(f"{path}: no result; name a file that is made in {plan.results}, such as {plan.report.record}")
+    raise unknown("result", names[-1], known)
 
 
 def explain(plan: Plan, job: Job, through: str = "") -> Iterator[str]:
@@ -50,13 +60,20 @@ def explain(plan: Plan, job: Job, through: str = "") -> Iterator[str]:
         return
     try:
         record = read_record(plan.results / job.record)
-        for name, wanted in record["digests"].items():
-            check_digest(plan.results / job.outputs[name], wanted)
+        check_files(plan, job, record)
     except ZsrError as error:
         yield f"{through}{error}"
         return
     if record["spec_hash"] == job.hash:
         return
+    try:
+        yield from _differences(plan, job, record, through)
+    except (KeyError, TypeError, AttributeError):
+        yield f"{through}{plan.results / job.record}: its spec is none of zsr's; {REPAIR}"
+
+
+def _differences(plan: Plan, job: Job, record: dict, through: str) -> Iterator[str]:
+    """What differs between the spec that a result was made from and the one that the plan asks for."""
     old, new = record["spec"], job.spec
     yield from (f"{through}{line}" for line in changed_keys(_settings(old), _settings(new)))
     if old["code"]["digest"] != new["code"]["digest"]:
