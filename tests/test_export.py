@@ -167,7 +167,7 @@ def test_table_as_latex_compiles(finished, tmp_path):
     ("arguments", "line"),
     [
         (["--protocol", "mimi"], "--protocol: unknown protocol 'mimi'; did you mean 'mini'?"),
-        (["--eps", "3/255"], "--eps: '3/255' was not measured; there are 1/255, 4/255"),
+        (["--eps", "3/255"], "--eps: '3/255' was not measured with worst case; there are 1/255, 4/255"),
         (["--attack", "pgd-lomg"], "did you mean 'pgd-long'?"),
         (["--eps", "much"], "ε 'much' is not a number"),
     ],

@@ -94,6 +94,24 @@ def test_a_checkpoint_of_another_spec_or_a_damaged_one(tmp_path, source, capsys)
         Checkpoint(tmp_path / "last.ckpt", "spec").load()
 
 
+@pytest.mark.parametrize("content", [[], {}, {"spec_hash": "spec"}, {"spec_hash": "spec", "state": 3}, torch.ones(2)])
+def test_a_file_of_torch_that_is_no_checkpoint(tmp_path, content):
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(ZsrError, match=r"last\.ckpt: not a checkpoint of a training; delete it"):
+        Checkpoint(tmp_path / "last.ckpt", "spec").load()
+
+
+@pytest.mark.parametrize("line", [b"\0\0\0", b"\xff", b"[1]", b'{"loss": 1}', b'{"step": null}', b"7"])
+def test_a_damaged_line_of_an_unfinished_log_is_named(tmp_path, line):
+    part = tmp_path / ".log.jsonl.spec.part"
+    part.write_bytes(b'{"step": 0}\n' + line + b"\n")
+    with (
+        pytest.raises(ZsrError, match=r"\.log\.jsonl\.spec\.part: a line of this unfinished log is damaged; delete it"),
+        TrainLog(tmp_path / "log.jsonl", tmp_path / "board", "spec") as log,
+    ):
+        log({"step": 2})
+
+
 def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path, source):
     one, two, other = (fit(tmp_path / str(i), source, seed=seed)[0] for i, seed in enumerate((0, 0, 1)))
     assert torch.equal(one.visual[0].weight, two.visual[0].weight)

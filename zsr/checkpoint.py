@@ -43,7 +43,9 @@ class Checkpoint:
             raise ZsrError(
                 f"{self.path}: damaged checkpoint ({type(error).__name__}); delete it to start anew"
             ) from error
-        if found["spec_hash"] != self.spec_hash:
+        if not isinstance(found, dict) or not isinstance(found.get("state"), dict):
+            raise ZsrError(f"{self.path}: not a checkpoint of a training; delete it to start anew")
+        if found.get("spec_hash") != self.spec_hash:
             print(f"{self.path}: of another spec, not resumed; starting from the beginning", file=sys.stderr)
             return None
         print(f"{self.path.name}: goes on from step {found['state'].get('step', '?')}", file=sys.stderr)

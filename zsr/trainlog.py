@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 
+from zsr.errors import ZsrError
+
 
 class TrainLog:
     """`log({"step": 3, "loss": 0.1})`; the part file of another spec is discarded."""
@@ -33,7 +35,7 @@ class TrainLog:
     def __call__(self, row: dict[str, float]) -> None:
         """Log one step."""
         if self.file is None:
-            kept = [line for line in self.rows if json.loads(line)["step"] < row["step"]]
+            kept = [line for line in self.rows if self._step(line) < row["step"]]
             self.file = self.path.open(
                 "w", encoding="utf-8", buffering=1
             )  # whole lines: a checkpoint never knows more than the log
@@ -42,6 +44,14 @@ class TrainLog:
         for name, value in row.items():
             if name != "step":
                 self.board.add_scalar(name, value, row["step"])
+
+    def _step(self, line: str) -> int:
+        """The step that a kept line is of."""
+        try:
+            return int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            cure = "delete it and last.ckpt beside it to start anew"
+            raise ZsrError(f"{self.path}: a line of this unfinished log is damaged; {cure}") from error
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.file is not None:
@@ -55,5 +65,5 @@ def _rows(path: Path) -> list[str]:
     """The whole lines of an interrupted log; a last line that was cut is dropped."""
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")  # a damaged line is named where it is read
     return text[: text.rfind("\n") + 1].splitlines()

@@ -5,7 +5,6 @@ place. So each preparation notes what it read, and the plan compares: one `stat`
 time have changed. Folders of single pictures are not looked at again; nor is a file that is gone, for it was read.
 """
 
-import json
 from pathlib import Path
 
 from zsr.data.sources import data_root, known_digest, note_of, state_of
@@ -13,6 +12,7 @@ from zsr.errors import ZsrError
 from zsr.graph import Job
 from zsr.places import expand, unset
 from zsr.plan import Plan
+from zsr.store import read_record
 
 
 def refuse_changed(plan: Plan) -> None:
@@ -28,8 +28,8 @@ def refuse_changed(plan: Plan) -> None:
 def changed(plan: Plan, job: Job) -> Path | None:
     """The first file that is no longer the one that a preparation on disk read, or None."""
     try:
-        made = json.loads((plan.results / job.record).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        made = read_record(plan.results / job.record)
+    except ZsrError:
         return None  # not made yet, or damaged: whoever reads it says so
     for name, state in made.get("states", {}).items():
         if unset(name):
