@@ -298,6 +298,18 @@ def test_a_malformed_record_is_named_and_cured(calls, kind, capsys):
             path.write_bytes(content)
 
 
+@pytest.mark.parametrize("spec", [{}, {"code": 3, "environment": {}, "needs": {}}])
+def test_why_of_a_spec_that_is_none(calls, spec, capsys):
+    record = calls / CELL
+    before = record.read_bytes()
+    try:
+        sealed(record, lambda made: made.update(spec=spec, spec_hash="another"))
+        assert call("why", CELL) == 0
+        assert f"{CELL}: its spec is none of zsr's; run `zsr repair`" in capsys.readouterr().out
+    finally:
+        record.write_bytes(before)
+
+
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_a_malformed_record_of_a_preparation_does_not_stop_the_plan(calls, kind, mini):
     """Snakemake asks each preparation what it read, before any job runs."""

@@ -16,6 +16,8 @@ from zsr.memory import on_disk
 from zsr.plan import Plan
 from zsr.store import REPAIR, read_record
 
+HELD = {"code": {"digest"}, "environment": {"pins"}, "needs": set()}  # what is asked of an old spec
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=name_of_file, help="a file among the results")
@@ -66,15 +68,10 @@ def explain(plan: Plan, job: Job, through: str = "") -> Iterator[str]:
         return
     if record["spec_hash"] == job.hash:
         return
-    try:
-        yield from _differences(plan, job, record, through)
-    except (KeyError, TypeError, AttributeError):
-        yield f"{through}{plan.results / job.record}: its spec is none of zsr's; {REPAIR}"
-
-
-def _differences(plan: Plan, job: Job, record: dict, through: str) -> Iterator[str]:
-    """What differs between the spec that a result was made from and the one that the plan asks for."""
     old, new = record["spec"], job.spec
+    if not all(isinstance(old.get(part), dict) and HELD[part] <= old[part].keys() for part in HELD):
+        yield f"{through}{plan.results / job.record}: its spec is none of zsr's; {REPAIR}"
+        return
     yield from (f"{through}{line}" for line in changed_keys(_settings(old), _settings(new)))
     if old["code"]["digest"] != new["code"]["digest"]:
         yield from (f"{through}{line}" for line in changed_files(record["code_files"], new["code"]))
