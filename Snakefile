@@ -25,6 +25,7 @@ include: "workflow/rules/report.smk"
 onstart:
     check_cluster()
     hold_results()
+    mark(PLAN.results)
     look_when_jobs_end(workflow.scheduler)
     stop_on_ctrl_c(workflow.scheduler)
     warn()

@@ -20,6 +20,7 @@ from zsr.models.catalogue import needs_tower, needs_words
 from zsr.models.context import check_depth
 from zsr.pretraining import check_teachers
 from zsr.registry import PACKAGE
+from zsr.results_folder import results_folder
 from zsr.schema import check_schema
 from zsr.settings import check_recipe, settings_of
 
@@ -42,6 +43,7 @@ def complete(raw: dict) -> dict:
     config = _unshared(raw)
     protocols.fill_in(config)
     check_schema(config)
+    config["results"] = results_folder(config["results"])
     _check_unique(config)
     config["datasets"] = {name: definition(config, name, where) for name, where in datasets_used(config).items()}
     for i, backbone in enumerate(config["backbones"]):

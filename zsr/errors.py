@@ -7,10 +7,20 @@ from collections.abc import Iterable
 class ZsrError(Exception):
     """A mistake outside the code (config, file, data). Its message is one line; commands print it without traceback."""
 
+    def __init__(self, message: str) -> None:
+        """Names of a config or an archive may hold line ends and control codes: these are shown, not printed."""
+        super().__init__("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message))
+
 
 def unknown(what: str, name: object, known: Iterable[str], where: str = "") -> ZsrError:
     """The error for a name that is not known, with the nearest name that is."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    known, name = sorted(known), short(name)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
     return ZsrError(f"{where + ': ' if where else ''}unknown {what} '{name}'; {hint}")
+
+
+def short(value: object, most: int = 100) -> str:
+    """A value as a message shows it: the beginning of a long one."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]}…"

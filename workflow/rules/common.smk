@@ -29,6 +29,7 @@ from zsr.job import prefer_this_python
 from zsr.memory import METADATA, adoptable_notice, refuse_forgotten
 from zsr.places import expand
 from zsr.plan import Plan
+from zsr.results_folder import mark
 from zsr.scheduler import look_when_jobs_end
 from zsr.store import check_writable
 
