@@ -4,6 +4,10 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
+
+include: "workflow/rules/configfile.smk"
+
+
 # Exactly one config: --configfile replaces the default instead of merging onto it, so nothing leaks from one to another.
 if not workflow.overwrite_configfiles:
 

@@ -159,6 +159,37 @@ def test_auto_is_refused_on_a_cluster():
         device.refuse_auto_on_cluster({"device": "auto"}, local=False)
 
 
+def jobs_of_snakemake(*gpus: int) -> list[SimpleNamespace]:
+    return [SimpleNamespace(resources={"gpu": count}) for count in gpus]
+
+
+@pytest.mark.parametrize("machine", [{"installed": False}, {"gpus": 0}, {"gpus": 1, "error": device.NO_DEVICE}])
+def test_cuda_is_refused_where_no_gpu_is(machine, monkeypatch):
+    """A run prepared all data before its first job on the GPU failed."""
+    fake_driver(monkeypatch, **machine)
+    device.refuse_missing_gpu("cpu", jobs_of_snakemake(0, 1))
+    device.refuse_missing_gpu("cuda", jobs_of_snakemake(0, 0))  # what is left to do needs none
+    device.refuse_missing_gpu("cuda", ())  # a cluster's jobs run elsewhere
+    for own_torch in (True, False):
+        with refused("^device: cuda: this machine shows no GPU"):
+            device.refuse_missing_gpu("cuda", jobs_of_snakemake(0, 1), own_torch)
+
+
+def test_cuda_is_refused_where_torch_is_a_cpu_build(monkeypatch):
+    fake_driver(monkeypatch, gpus=1, cuda_build=False)
+    device.refuse_missing_gpu("cuda", jobs_of_snakemake(1), own_torch=False)  # conda brings another
+    with refused("^device: cuda: .* torch is a CPU build"):
+        device.refuse_missing_gpu("cuda", jobs_of_snakemake(1))
+
+
+def test_cuda_is_right_where_a_gpu_is(monkeypatch):
+    fake_driver(monkeypatch, gpus=1)
+    device.refuse_missing_gpu("cuda", jobs_of_snakemake(1))
+    monkeypatch.setenv("ZSR_GPUS", "")
+    with refused("ZSR_GPUS hides it"):
+        device.refuse_missing_gpu("cuda", jobs_of_snakemake(1))
+
+
 def test_an_unused_gpu_is_worth_a_line(monkeypatch):
     fake_driver(monkeypatch, gpus=1)
     assert "docs/gpus.md" in device.unused_gpu_warning("cpu")
@@ -203,6 +234,20 @@ def test_results_of_one_device_are_not_replaced_because_the_machine_has_another(
     for rule in ("pretrain", "finetune", "heads", "evaluate", "tables", "report"):
         assert f"rule {rule}:" in text
     assert "gpu=1" in text
+
+
+@pytest.mark.slow
+def test_a_run_on_cuda_without_a_gpu_prepares_nothing(project):
+    """A dry run may look at a server's plan, and what needs no GPU may be made."""
+    project.configure({**project.config, "device": "cuda"})
+    hidden = {"ZSR_GPUS": ""}
+    assert "gpu=1" in project.snakemake("-n", env=hidden)
+    text = project.snakemake(env=hidden, code=1)
+    assert "device: cuda: this machine shows no GPU" in text and "Traceback" not in text
+    assert not project.path("results/data").exists()
+    data = "results/data/drawn-colour/test/native/manifest.json"
+    project.snakemake(data, env=hidden)
+    assert project.path(data).is_file()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Each entry is completed with its `definition` (what rebuilds the model; None whi
 is in a local file is named by its sha256. Nothing here imports torch or open_clip.
 """
 
+import copy
 import hashlib
 from functools import cache
 
@@ -14,7 +15,7 @@ from zsr.duals import complete_dual
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, unknown
 from zsr.models import catalogue
-from zsr.places import path_of
+from zsr.places import is_repository, path_of
 from zsr.pretraining import complete_pretraining
 from zsr.registry import PACKAGE
 
@@ -46,11 +47,16 @@ def _drawn(config: dict, backbone: dict, where: str) -> None:
     known = sorted(path.stem for path in ARCHS.glob("*.yaml"))
     if backbone["arch"] not in known:
         raise unknown("backbone architecture", backbone["arch"], known, f"{where}.arch")
-    backbone["definition"] = yaml.safe_load((ARCHS / f"{backbone['arch']}.yaml").read_text(encoding="utf-8"))
+    backbone["definition"] = copy.deepcopy(_architecture(backbone["arch"]))
     backbone["kind"] = backbone["definition"].get("kind", "words-clip")
     if "pretrain" not in backbone:
         raise ZsrError(f"{where}: the key 'pretrain' is missing; '{backbone['arch']}' has no weights to start from")
     complete_pretraining(config, backbone, where)
+
+
+@cache
+def _architecture(name: str) -> dict:
+    return yaml.safe_load((ARCHS / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _fetched(backbone: dict, where: str) -> None:
@@ -81,7 +87,7 @@ def _fetched(backbone: dict, where: str) -> None:
 
 
 def _hub(repository: str, revision: str | None, where: str) -> dict:
-    if repository.count("/") != 1 or not all(repository.split("/")):
+    if not is_repository(repository):
         raise ZsrError(f"{where}: '{repository}' is not a repository of the hub; write hf-hub:org/model")
     return {"hub": repository, "file": "", **({"revision": revision} if revision else {})}
 

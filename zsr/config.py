@@ -5,13 +5,11 @@ readers are known from their files (`zsr.registry`), recipes from their dataclas
 """
 
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from zsr import lineage, registry
+from zsr import config_text, lineage, registry
 from zsr import protocol as protocols
 from zsr.backbones import complete_backbone, complete_published
+from zsr.config_values import plain_copy
 from zsr.data import transforms
 from zsr.datasets import datasets_used, definition, need_split
 from zsr.epsilon import eps_of
@@ -27,20 +25,12 @@ from zsr.settings import check_recipe, settings_of
 
 def read(path: Path) -> dict:
     """One config file as it was written; `zsr.plan` completes it."""
-    if not path.is_file():
-        raise ZsrError(f"{path}: no such config file")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ZsrError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ZsrError(f"{path}: a config is a mapping of keys, see config.yaml")
-    return raw
+    return config_text.read(path)
 
 
 def complete(raw: dict) -> dict:
     """Check a config and fill in every default; the argument is left as it is."""
-    config = _unshared(raw)
+    config = plain_copy(raw)
     protocols.fill_in(config)
     check_schema(config)
     config["results"] = results_folder(config["results"])
@@ -57,13 +47,6 @@ def complete(raw: dict) -> dict:
         protocols.complete(config, protocol, f"protocols[{i}] '{protocol['name']}'")
     _check_readouts(config)
     return config
-
-
-def _unshared(value: Any) -> Any:
-    """A copy in which nothing stands twice: what YAML's anchors share would be completed once for all its places."""
-    if isinstance(value, dict):
-        return {key: _unshared(part) for key, part in value.items()}
-    return [_unshared(part) for part in value] if isinstance(value, list) else value
 
 
 def _check_unique(config: dict) -> None:

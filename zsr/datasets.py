@@ -4,10 +4,11 @@ import copy
 
 from zsr import registry
 from zsr.data.setfile import SETS, set_file, table
-from zsr.data.transforms import pixels
-from zsr.errors import ZsrError, unknown
+from zsr.data.transforms import parse, pixels
+from zsr.errors import ZsrError, short, unknown
 from zsr.settings import settings_of
 
+VARIED, LARGEST = "varied", 4096  # of `size`
 OF_FILES = ("set", "folder", "files", "options", "splits", "encoded", "missing", "transforms", "size")
 
 
@@ -52,6 +53,7 @@ def definition(config: dict, name: str, where: str) -> dict:
         raise unknown("dataset", name, set(own) | set(known_datasets()), where)
     if "files" in own.get(name, {}):
         found.pop("set", None)  # its links and advice are of other files
+    _check_size(found.get("size"), f"data '{name}'.size")
     for key in ("reader", "splits"):
         if key not in found:
             raise ZsrError(f"data '{name}': the key '{key}' is missing; a dataset needs a reader and its splits' sizes")
@@ -66,13 +68,21 @@ def definition(config: dict, name: str, where: str) -> dict:
         twice = next(c for c in classes if classes.count(c) > 1)
         raise ZsrError(f"dataset '{name}': the class name '{twice}' stands twice; a prompt must mean one class")
     _choose_templates(found, f"dataset '{name}'")
-    if set(found.get("encoded", ())) - set(found["splits"]):
-        raise unknown("split", found["encoded"][0], found["splits"], f"dataset '{name}'.encoded")
+    for paper, transform in found.get("transforms", {}).items():
+        parse(transform, f"data '{name}'.transforms.{short(paper)}")
+    if strange := [split for split in found.get("encoded", ()) if split not in found["splits"]]:
+        raise unknown("split", strange[0], found["splits"], f"dataset '{name}'.encoded")
     found["uncounted"] = _uncounted(found, own.get(name, {}))
     found.setdefault("labelled", bool(classes))
     for key in ("source", "licence", "about"):
         found.setdefault(key, "")
     return found
+
+
+def _check_size(size: int | str | None, where: str) -> None:
+    """The side of a set's images; what zsr has no number for, `varied`."""
+    if not (size in (None, VARIED) or (isinstance(size, int) and 1 <= size <= LARGEST)):
+        raise ZsrError(f"{where}: '{short(size)}' is neither '{VARIED}' nor a number of pixels from 1 to {LARGEST}")
 
 
 def _base(name: str, over: dict) -> dict:

@@ -1,4 +1,4 @@
-"""`device: auto`: CUDA if this machine has a GPU, else the CPU. Imports no torch.
+"""Which device this machine has, and `device: auto`: CUDA if there is a GPU, else the CPU. Imports no torch.
 
 It is resolved once, when the config is read, and every spec holds the resolved device: a CPU's result and a GPU's are
 never confused. Both lie at the same paths, so a change of device would replace all results; where only the machine has
@@ -10,11 +10,11 @@ import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zsr.errors import ZsrError, unknown
 from zsr.store import read_record
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 AUTO, DEVICES = "auto", ("cpu", "cuda")
 ZSR_DEVICE = "ZSR_DEVICE"  # a user's word on what `auto` is
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+NO_GPU = (
+    "device: cuda: this machine shows no GPU (no driver, no card, CUDA_VISIBLE_DEVICES or ZSR_GPUS hides it, or torch "
+    "is a CPU build); run where there is one, or write device: cpu"
+)
 
 
 def resolve_auto(raw: dict) -> dict:
@@ -42,7 +46,16 @@ def detected_device() -> str:
 
 @cache
 def count_gpus() -> int:
-    """Number of visible GPUs (CUDA_VISIBLE_DEVICES); 0 if torch is a CPU build. A broken driver is an error."""
+    """Number of GPUs that this Python can use; 0 if torch is a CPU build."""
+    count = driver_gpus()
+    if count and not torch_has_cuda():
+        print("zsr: this machine has a GPU, and torch is a CPU build: no GPU is used", file=sys.stderr)
+        return 0
+    return count
+
+
+def driver_gpus() -> int:
+    """Number of GPUs that the driver shows (CUDA_VISIBLE_DEVICES, ZSR_GPUS). A broken driver is an error."""
     if os.environ.get("ZSR_GPUS", "all") == "":
         return 0
     try:
@@ -52,13 +65,8 @@ def count_gpus() -> int:
     count = ctypes.c_int()
     error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if error and error != NO_DEVICE:
-        raise ZsrError(f"device: auto: NVIDIA's driver fails with error {error}; repair it, or write device: cpu")
-    if error or not count.value:
-        return 0
-    if not torch_has_cuda():
-        print("zsr: this machine has a GPU, and torch is a CPU build: no GPU is used", file=sys.stderr)
-        return 0
-    return count.value
+        raise ZsrError(f"device: NVIDIA's driver fails with error {error}; repair it, or write device: cpu")
+    return 0 if error else count.value
 
 
 def torch_has_cuda() -> bool:
@@ -102,6 +110,17 @@ def refuse_auto_on_cluster(raw: dict, local: bool) -> None:
             "device: auto is resolved on the machine that starts Snakemake, and the jobs run on others; write device: "
             "cuda (or cpu) in the config"
         )
+
+
+def refuse_missing_gpu(device: str, jobs: Iterable[Any], own_torch: bool = True) -> None:
+    """Refuse a run here whose jobs (of Snakemake) ask for a GPU that is not there, before data are prepared for it.
+
+    `own_torch`: jobs run on this Python's torch, and not on that of an environment which Snakemake makes.
+    """
+    if device != "cuda" or not any(job.resources.get("gpu") for job in jobs):
+        return
+    if not driver_gpus() or (own_torch and not torch_has_cuda()):
+        raise ZsrError(NO_GPU)
 
 
 def unused_gpu_warning(device: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from zsr import registry
 from zsr.datasets import need_split, need_words
 from zsr.errors import ZsrError
-from zsr.places import path_of
+from zsr.places import is_repository, path_of
 from zsr.registry import PACKAGE
 from zsr.settings import check_recipe
 
@@ -59,6 +59,8 @@ def _one(given: dict, keys: tuple[str, str], where: str) -> str:
 def _image(image: dict, where: str) -> tuple[dict, str]:
     if _one(image, ("weights", "hub"), where) == "weights":
         return _file(image["weights"], image.get("sha256"), where, image.get("revision"))
+    if not is_repository(image["hub"]):
+        raise ZsrError(f"{where}.hub: '{image['hub']}' is not a repository of the hub; write org/model")
     return _hub(image["hub"], image, where), ""
 
 
@@ -66,7 +68,7 @@ def _text(text: dict, form: str, where: str) -> tuple[dict, str]:
     given = text[form]
     local = "sha256" in text or "$" in given or given.startswith((".", "/", "~"))
     if form == "sentence" and not local:
-        if given.count("/") != 1 or not all(given.split("/")):
+        if not is_repository(given):
             raise ZsrError(f"{where}: '{given}' is neither a folder (begin it with ./) nor a repository org/model")
         return _hub(given, text, where), ""
     source, path = _file(given, text.get("sha256"), where, text.get("revision"), folder=form == "sentence")

@@ -4,19 +4,40 @@ import math
 import re
 from fractions import Fraction
 
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, short
+
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+DIGITS = 40  # of one number: nobody writes more, and Python would compute with millions
+SMALLEST, LARGEST = Fraction(1, 10**8), 10**6  # ε below adds nothing to a float32 pixel, above holds every image
+
+
+def decimal(text: str) -> Fraction | None:
+    """The number that a text is, exactly; None if it is none."""
+    text = text.strip()
+    return Fraction(text) if len(text) <= DIGITS and NUMBER.fullmatch(text) else None
+
+
+def exact(value: object) -> Fraction | None:
+    """The number that a value is, or two of them with / between; None if it is none."""
+    top, slash, bottom = str(value).partition("/")
+    found, divisor = decimal(top), decimal(bottom) if slash else Fraction(1)
+    return None if found is None or not divisor else found / divisor
+
+
+def as_float(number: Fraction | float) -> float:
+    """The nearest float; infinite where there is none."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def fraction_of(value: object, where: str) -> Fraction:
     """'1/255', '0.5/255' or 0.01, exactly; anything else is a mistake."""
-    try:
-        if re.search(r"e[+-]?\d{4}", str(value), re.IGNORECASE):
-            raise ValueError("an exponent whose power of ten would not fit into memory")
-        top, *bottom = str(value).split("/")
-        (bottom,) = bottom or ["1"]  # Fraction itself would take the '255/2' of '1/255/2'
-        return Fraction(top.strip()) / Fraction(bottom.strip() or 1)
-    except (ValueError, ZeroDivisionError) as error:
-        raise ZsrError(f"{where}: ε '{value}' is not a number; write it as 2/255 or 0.01") from error
+    found = exact(value)
+    if found is None:
+        raise ZsrError(f"{where}: ε '{short(value)}' is not a number; write it as 2/255 or 0.01")
+    return found
 
 
 def eps_of(value: str | float, where: str, norm: str = "linf") -> Fraction:
@@ -26,6 +47,10 @@ def eps_of(value: str | float, where: str, norm: str = "linf") -> Fraction:
         raise ZsrError(f"{where}: ε {value} is outside (0, 1]; it must be larger than 0")
     if eps > 1 and norm == "linf":
         raise ZsrError(f"{where}: ε {value} is outside (0, 1]; pixels lie in [0, 1], write 2/255, not 2")
+    if not SMALLEST <= eps <= LARGEST:
+        raise ZsrError(
+            f"{where}: ε {value} is outside [{float(SMALLEST):g}, {LARGEST}]; it would change nothing, or all"
+        )
     return eps
 
 
@@ -41,13 +66,12 @@ def eps_text(eps: Fraction) -> str:
 
 def length(text: float | str, eps: float, where: str = "step_size") -> float:
     """A length as the config writes it, not negative: 0.01, '1/255', 'eps', 'eps/4', '2*eps'."""
-    try:
-        top, _, bottom = str(text).replace(" ", "").partition("/")
-        value = 1.0 / float(bottom) if bottom else 1.0
-        for factor in top.split("*"):
-            value *= eps if factor == "eps" else float(factor)
-    except (ValueError, ZeroDivisionError):
-        value = math.nan
-    if not 0 <= value < math.inf or (value == 0 and eps > 0):
-        raise ZsrError(f"{where}: '{text}' is no length; write a number above 0, '1/255', 'eps/4' or '2*eps'")
+    top, slash, bottom = str(text).replace(" ", "").partition("/")
+    factors = [eps if factor == "eps" else decimal(factor) for factor in top.split("*")]
+    divisor = as_float(decimal(bottom) or Fraction(0)) if slash else 1.0
+    value = 1.0 / divisor if divisor else math.nan
+    for factor in factors:
+        value *= math.nan if factor is None else as_float(factor)
+    if not 0 <= value <= LARGEST or (value == 0 and eps > 0):
+        raise ZsrError(f"{where}: '{short(text)}' is no length; write a number above 0, '1/255', 'eps/4' or '2*eps'")
     return value

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+MOST = 50  # names in a message
+
 
 class ZsrError(Exception):
     """A mistake outside the code (config, file, data). Its message is one line; commands print it without traceback."""
@@ -16,7 +18,8 @@ def unknown(what: str, name: object, known: Iterable[str], where: str = "") -> Z
     """The error for a name that is not known, with the nearest name that is."""
     known, name = sorted(known), short(name)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
+    more = f", and {len(known) - MOST} more" if len(known) > MOST else ""
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known[:MOST]) or 'none'}{more}"
     return ZsrError(f"{where + ': ' if where else ''}unknown {what} '{name}'; {hint}")
 
 

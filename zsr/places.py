@@ -12,6 +12,9 @@ from zsr.errors import ZsrError
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
+REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+
 def unset(text: str) -> str | None:
     """The first variable of a path that is not set, or set to nothing."""
     names = (braced or plain for braced, plain in VARIABLE.findall(text))
@@ -30,6 +33,11 @@ def expand(text: str, where: str = "") -> str:
         error = refusal(text, name)
         raise ZsrError(f"{where}: {error}") if where else error
     return os.path.expanduser(os.path.expandvars(text))
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text has the form of a repository of the hub, org/model."""
+    return REPOSITORY.fullmatch(text) is not None
 
 
 def path_of(text: str, where: str = "") -> Path:

@@ -15,7 +15,7 @@ from zsr import registry
 from zsr.counts import check_counts
 from zsr.data import transforms
 from zsr.datasets import need_split
-from zsr.epsilon import eps_of, length
+from zsr.epsilon import eps_of, eps_text, length
 from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE
 from zsr.settings import settings_of
@@ -62,7 +62,7 @@ def complete(config: dict, protocol: dict, where: str) -> None:
         protocol["attacks"][j] = _attack(protocol, entry, j, f"{where}.attacks[{j}]")
         _check_source(config, protocol["attacks"][j], f"{where}.attacks[{j}]")
     values = [eps_of(value, f"{where}.eps[{j}]", protocol["norm"]) for j, value in enumerate(protocol["eps"])]
-    if len(set(values)) != len(values):
+    if len({eps_text(eps) for eps in values}) != len(values):
         raise ZsrError(f"{where}.eps: a value stands twice in {protocol['eps']}")
     protocol["eps"] = values
     store = protocol["store"]

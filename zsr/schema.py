@@ -1,27 +1,49 @@
 """The shape of a config against its JSON schema: defaults filled in, the first mistake as one line with its place."""
 
 import copy
+from functools import cache
 from typing import Any
 
 import yaml
 
-from zsr.errors import ZsrError, unknown
+from zsr.config_values import place_of
+from zsr.errors import ZsrError, short, unknown
 from zsr.registry import ROOT
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+BOUNDS = {
+    "minimum": "is less than {}",
+    "maximum": "is more than {}",
+    "exclusiveMinimum": "is not above {}",
+    "minLength": "is shorter than {} characters",
+    "maxLength": "is longer than {} characters",
+}
 NO_LINE_END = r"(?!\n)"  # `$` matches before a line end too
 
 
 def check_schema(config: dict) -> None:
     from jsonschema import Draft202012Validator  # 0.2 s: only where a config is read
+    from jsonschema.validators import extend
 
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    schema = _schema()
     if "datasets" in config:
         raise unknown("key", "datasets", schema["properties"], "config")
     _fill(config, schema, schema)
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: (len(e.absolute_path), e.message))
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: _whole(value))
+    validator = extend(Draft202012Validator, type_checker=types)(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda e: (len(e.absolute_path), e.message))
     if errors:
         raise _readable(errors[0])
+
+
+@cache
+def _schema() -> dict:
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def _whole(value: Any) -> bool:
+    """JSON schema takes 24.0 for a whole number, Python's slices do not."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _fill(value: Any, schema: dict, root: dict) -> None:
@@ -40,7 +62,7 @@ def _fill(value: Any, schema: dict, root: dict) -> None:
 
 
 def _readable(error: Any) -> ZsrError:
-    where = _place(error.absolute_path)
+    where = place_of(error.absolute_path)
     if error.validator == "additionalProperties":
         extra = sorted(set(error.instance) - set(error.schema["properties"]))[0]
         return unknown("key", extra, error.schema["properties"], where)
@@ -50,7 +72,7 @@ def _readable(error: Any) -> ZsrError:
     if error.validator == "type":
         wanted = error.validator_value
         wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
-        return ZsrError(f"{where}: {error.instance!r} is not of type {wanted}")
+        return ZsrError(f"{where}: {shown(error.instance)} is not of type {wanted}")
     if error.validator == "enum":
         return unknown("value", error.instance, [str(v) for v in error.validator_value], where)
     if error.validator == "minItems" and not error.instance:
@@ -59,16 +81,16 @@ def _readable(error: Any) -> ZsrError:
         bound = "least" if error.validator == "minItems" else "most"
         return ZsrError(f"{where}: {len(error.instance)} entries; it needs at {bound} {error.validator_value}")
     if error.validator == "uniqueItems":
-        return ZsrError(f"{where}: an entry stands twice in {error.instance}")
+        return ZsrError(f"{where}: an entry stands twice in {shown(error.instance)}")
     if error.validator == "pattern":
         return ZsrError(
-            f"{where}: {error.instance!r} does not have the form {error.validator_value.removesuffix(NO_LINE_END)}"
+            f"{where}: {shown(error.instance)} does not have the form {error.validator_value.removesuffix(NO_LINE_END)}"
         )
-    return ZsrError(f"{where}: {error.message}")
+    if error.validator in BOUNDS:
+        return ZsrError(f"{where}: {shown(error.instance)} {BOUNDS[error.validator].format(error.validator_value)}")
+    return ZsrError(f"{where}: {short(error.message)}")
 
 
-def _place(path: Any) -> str:
-    text = "config"
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix("config.")
+def shown(value: Any) -> str:
+    """A value of a config as a message shows it."""
+    return short(repr(value))

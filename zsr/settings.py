@@ -1,22 +1,53 @@
-"""Settings of components and recipes: what the config gives over a dataclass's defaults, names and types checked."""
+"""Settings of components and recipes: what the config gives over a dataclass's defaults; names, types, ranges."""
 
-import math
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Any
 
 from zsr import registry
-from zsr.errors import ZsrError, unknown
+from zsr.epsilon import as_float, exact
+from zsr.errors import ZsrError, short, unknown
 
-TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool}
-# the numbers of training recipes by what they may be; all others may not be negative
-ABOVE_ZERO = ("epochs", "steps", "batch", "largest_scale", "scale", "processes")
-BELOW_ONE = ("momentum", "beta2")
+PAIR, NAMES = "tuple[float, float]", "tuple"
+MOST = 10**9  # of any number: more steps, images or weight than any machine has time or digits for
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which numbers a setting may be: from `least` to `most`, the ends included unless `above` or `below` is set."""
+
+    least: float = 0
+    most: float = MOST
+    above: bool = False
+    below: bool = False
+
+
+USUAL, POSITIVE, SHARE = Range(), Range(above=True), Range(most=1)
+SEED, BATCH = Range(most=2**63 - 1), Range(most=10**6, above=True)
+# settings that are not `USUAL`; a negative `clip` or weight would climb the loss
+RECIPES = {
+    **dict.fromkeys(("epochs", "steps", "largest_scale", "scale"), POSITIVE),
+    **dict.fromkeys(("momentum", "beta2"), Range(most=1, below=True)),
+    **dict.fromkeys(("batch", "text_batch"), BATCH),
+    "processes": Range(most=1024, above=True),
+}
+RANGES = {
+    "attacks": {
+        **dict.fromkeys(("alpha_max", "beta", "rho", "share"), SHARE),
+        "p_init": Range(most=1, above=True),
+        "eta": POSITIVE,
+    },
+    "methods": dict.fromkeys(("temperature", "map_size"), POSITIVE),
+    "data/readers": {"seed": SEED, "contrast": SHARE},
+}
 
 
 def settings_of(kind: str, name: str, given: dict, where: str) -> dict:
     """The full settings of a component: its defaults, with what the config gives over them."""
     registry.component_path(kind, name, where)
-    return check_settings(registry.describe(kind, name).settings, given, f"{where} ({name})")
+    where = f"{where} ({name})"
+    complete = check_settings(registry.describe(kind, name).settings, given, where)
+    _check_ranges(complete, RANGES[kind], where)
+    return complete
 
 
 def check_settings(known: dict[str, registry.Setting], given: dict, where: str) -> dict:
@@ -33,43 +64,68 @@ def check_settings(known: dict[str, registry.Setting], given: dict, where: str) 
 
 
 def check_recipe(known: dict[str, registry.Setting], given: dict, where: str) -> dict:
-    """`check_settings` of a training recipe, whose numbers have ranges: a negative `clip` would climb the loss."""
+    """The full settings of a training recipe."""
     complete = check_settings(known, given, where)
-    for name, value in complete.items():
-        if isinstance(value, (bool, str)):
-            continue
-        if name in ABOVE_ZERO and value <= 0:
-            raise ZsrError(f"{where}.{name}: {value} is not above 0")
-        if value < 0 or (name in BELOW_ONE and value >= 1):
-            raise ZsrError(f"{where}.{name}: {value} is {'less than 0' if value < 0 else 'not below 1'}")
+    _check_ranges(complete, RECIPES, where)
     return complete
 
 
+def _check_ranges(settings: dict, ranges: dict[str, Range], where: str) -> None:
+    """Every number of the settings against the range of its name."""
+    for name, value in settings.items():
+        for number in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                _check_range(number, ranges.get(name, USUAL), f"{where}.{name}")
+
+
+def _check_range(value: float, known: Range, where: str) -> None:
+    if value < known.least or (known.above and value == known.least):
+        raise ZsrError(f"{where}: {value} is {'not above' if known.above else 'less than'} {known.least}")
+    if value > known.most or (known.below and value == known.most):
+        raise ZsrError(f"{where}: {value} is {'not below' if known.below else 'more than'} {known.most}")
+
+
 def _typed(value: Any, annotation: str, where: str) -> Any:
+    """A value as its annotation says, or the mistake."""
     options = [part.strip() for part in annotation.split("|")]
-    if value is None and "None" in options:
-        return None
+    if annotation == "object" or (value is None and "None" in options):
+        return value
     if annotation.startswith("Literal["):
-        choices = [part.strip().strip("'\"") for part in annotation[len("Literal[") : -1].split(",")]
-        chosen = "off" if value is False else str(value)  # YAML reads `off` as false
-        if chosen not in choices:
-            raise unknown("value", value, choices, where)
-        return chosen
+        return _choice(value, annotation, where)
     for option in options:
-        kind = TYPES.get(option)
-        if kind is None and option != "None":
-            return value  # tuples, dicts: their component checks them
-        if kind and isinstance(value, kind) and not (isinstance(value, bool) and option != "bool"):
-            return _number(float(value), where) if option == "float" else value
-        if option == "float" and isinstance(value, str):  # YAML reads 1e-3 as a string
-            try:
-                return _number(float(Fraction(value.replace(" ", ""))) if "/" in value else float(value), where)
-            except ValueError:
-                continue
-    raise ZsrError(f"{where}: {value!r} is not of type {annotation}")
+        found = _as(value, option)
+        if found is not None:
+            return found
+    raise ZsrError(f"{where}: {short(repr(value))} is not of type {annotation}")
 
 
-def _number(value: float, where: str) -> float:
-    if math.isnan(value):
-        raise ZsrError(f"{where}: nan is not a number")
-    return value
+def _choice(value: Any, annotation: str, where: str) -> str:
+    choices = [part.strip().strip("'\"") for part in annotation[len("Literal[") : -1].split(",")]
+    chosen = "off" if value is False and "off" in choices else value  # YAML reads `off` as false
+    if chosen not in choices:
+        raise unknown("value", value, choices, where)
+    return chosen
+
+
+def _as(value: Any, option: str) -> Any:
+    """The value as one type of an annotation; None if it is not of it."""
+    if option == NAMES:
+        return value if isinstance(value, (list, tuple)) and all(isinstance(v, str) and v for v in value) else None
+    if option == PAIR:
+        numbers = isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
+        return value if numbers and [type(v) is bool for v in value] == [False, False] else None
+    if isinstance(value, bool) or option == "bool":
+        return value if isinstance(value, bool) and option == "bool" else None
+    if option == "int":
+        return value if isinstance(value, int) else None
+    if option == "str":
+        return value if isinstance(value, str) else None
+    return _float(value)
+
+
+def _float(value: Any) -> float | None:
+    """A number, also as text: YAML reads 1e-3 as text."""
+    if not isinstance(value, (int, float, str)):
+        return None
+    number = exact(value)
+    return None if number is None else as_float(number)

@@ -20,6 +20,7 @@ from zsr.data.needs import check_variables, shortages
 from zsr.data.sources import tell_jobs
 from zsr.device import (
     refuse_auto_on_cluster,
+    refuse_missing_gpu,
     refuse_other_device,
     unused_gpu_warning,
 )
@@ -91,9 +92,13 @@ def warn():
 
 
 def check_cluster():
-    """Refuse a device that was resolved here for jobs that run on other machines."""
+    """Refuse a device that was resolved here for jobs that run on other machines, or that this machine lacks."""
     with one_line():
         refuse_auto_on_cluster(config, workflow.local_exec)
+        jobs = workflow.dag.needrun_jobs() if workflow.local_exec else ()
+        refuse_missing_gpu(
+            DEVICE, jobs, not workflow.deployment_settings.deployment_method
+        )
 
 
 def hold_results():
