@@ -140,7 +140,7 @@ def at(config: dict, path: tuple) -> object:
 
 
 def mutations() -> Iterator[tuple[str, dict]]:
-    """Each place with some of the values, in turn, so that neighbours get others; each missing; each with one key more."""
+    """Each place with some of the values, in turn, so that neighbours get others; then without it, or with more."""
     names = sorted(NASTY)
     for number, path in enumerate(paths(WIDE)):
         place = ".".join(map(str, path))

@@ -77,6 +77,16 @@ def test_symlinks_in_a_circle(mini, tmp_path):
         plan_with(mini, str(tmp_path / "a" / "x"))
 
 
+def test_the_working_directory_of_another_place_holds_no_results(mini, tmp_path, monkeypatch):
+    """`snakemake -s …/Snakefile -d elsewhere`: its config and Snakemake's memory lie there."""
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    for name in (".", "..", str(tmp_path / "run"), ".snakemake/x"):
+        with refused("^results: "):
+            config.complete({**mini, "results": name})
+    assert config.complete({**mini, "results": "../results"})["results"] == "../results"
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch) -> Path:
     """An empty folder that stands for the checkout."""

@@ -13,9 +13,9 @@ from zsr.config_values import plain_copy
 from zsr.data import transforms
 from zsr.datasets import datasets_used, definition, need_split
 from zsr.epsilon import eps_of
-from zsr.errors import ZsrError, unknown
+from zsr.errors import ZsrError, short, unknown
 from zsr.models.catalogue import needs_tower, needs_words
-from zsr.models.context import check_depth
+from zsr.models.context import OWN, check_depth
 from zsr.pretraining import check_teachers
 from zsr.registry import PACKAGE
 from zsr.results_folder import results_folder
@@ -110,6 +110,9 @@ def _complete_model(config: dict, model: dict, where: str) -> None:
         return  # the rest comes from its ends
     model.setdefault("backbones", list(known))
     model["settings"] = settings_of("methods", model["method"], model["settings"], where)
+    template = model["settings"].get("template", OWN)
+    if template != OWN and "{}" not in template:
+        raise ZsrError(f"{where}.settings.template: {short(repr(template))} has no place {{}} for the class name")
     constants = registry.describe("methods", model["method"]).constants
     if constants["needs_teacher"] and "teacher" not in model:
         raise ZsrError(f"{where}: '{model['method']}' learns from a second model; name one of the config as `teacher`")

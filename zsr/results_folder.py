@@ -32,6 +32,8 @@ def results_folder(text: str, where: str = "results") -> str:
             "blanks around it"
         )
     found = os.path.normpath(found).replace("//", "/")  # POSIX keeps two slashes at the beginning
+    if not set(Path(found).parts) - {".."}:
+        raise ZsrError(f"{where}: '{found}' holds more than results; name a folder for them alone, such as `results`")
     try:
         for path in {Path(os.path.abspath(found)), Path(found).resolve()}:
             _refuse_parents(path, where)
@@ -43,14 +45,12 @@ def results_folder(text: str, where: str = "results") -> str:
 
 
 def _refuse_parents(path: Path, where: str) -> None:
-    """Not `/`, `.`, `..`, the home folder: a folder that holds the checkout, the working directory or the home."""
-    homes = [
-        ("the checkout", ROOT),
-        ("the working directory", Path.cwd()),
-        ("your home", Path(os.path.expanduser("~"))),
-    ]
-    for what, inner in homes:
-        if inner.is_absolute() and path in {inner, *inner.parents, inner.resolve(), *inner.resolve().parents}:
+    """Not `/` nor the home folder: a folder that holds the checkout or the home; nor the working directory itself."""
+    home = Path(os.path.expanduser("~"))
+    holders = [("the checkout", [ROOT, *ROOT.parents]), ("the working directory", [Path.cwd()])]
+    holders += [("your home", [*found.parents, found]) for found in (home, home.resolve()) if home.is_absolute()]
+    for what, folders in holders:
+        if path in folders:
             raise ZsrError(f"{where}: {path} holds {what}; name a folder for the results alone, such as `results`")
 
 

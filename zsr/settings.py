@@ -36,7 +36,7 @@ RANGES = {
         "p_init": Range(most=1, above=True),
         "eta": POSITIVE,
     },
-    "methods": dict.fromkeys(("temperature", "map_size"), POSITIVE),
+    "methods": dict.fromkeys(("temperature", "map_size", "tensors"), POSITIVE),
     "data/readers": {"seed": SEED, "contrast": SHARE},
 }
 
