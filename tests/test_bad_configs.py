@@ -207,7 +207,7 @@ BAD = [
     (model("{name: caw, method: caw, settings: [alpha]}"), r"models\[2\]\.settings: \['alpha'\] is not of type object"),
     (model("{name: caw, method: caw, settings: null}"), r"models\[2\]\.settings: None is not of type object"),
     (model("{name: u, method: ucat, settings: {temperature: 0}}"), r"\(ucat\)\.temperature: 0\.0 is not above 0"),
-    (model("{name: c, method: comp-tga, settings: {template: no}}"), r"'c'\.settings\.template: 'no' has no place"),
+    (model("{name: c, method: comp-tga, settings: {template: none}}"), r"'c'\.settings\.template: 'none' has no place"),
     (model("{name: p, method: tecoa-partial, settings: {tensors: 0}}"), r"tensors: 0 is not above 0"),
     (edited(TECOA, "{name: tecoa, method: tecoa, recipe: {dataset: [a]}}"), r"models\[1\]\.recipe\.dataset: \['a'\]"),
     (edited(TECOA, "{name: tecoa, method: tecoa, recipe: {transform: 3}}"), r"recipe\.transform: 3 is not"),

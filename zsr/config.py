@@ -15,7 +15,7 @@ from zsr.datasets import datasets_used, definition, need_split
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError, short, unknown
 from zsr.models.catalogue import needs_tower, needs_words
-from zsr.models.context import OWN, check_depth
+from zsr.models.context import check_depth
 from zsr.pretraining import check_teachers
 from zsr.registry import PACKAGE
 from zsr.results_folder import results_folder
@@ -110,10 +110,10 @@ def _complete_model(config: dict, model: dict, where: str) -> None:
         return  # the rest comes from its ends
     model.setdefault("backbones", list(known))
     model["settings"] = settings_of("methods", model["method"], model["settings"], where)
-    template = model["settings"].get("template", OWN)
-    if template != OWN and "{}" not in template:
-        raise ZsrError(f"{where}.settings.template: {short(repr(template))} has no place {{}} for the class name")
     constants = registry.describe("methods", model["method"]).constants
+    template = model["settings"].get("template", "{}")
+    if "{}" not in template and not constants["trains_text"]:  # those of learned prompts: check_context
+        raise ZsrError(f"{where}.settings.template: {short(repr(template))} has no place {{}} for the class name")
     if constants["needs_teacher"] and "teacher" not in model:
         raise ZsrError(f"{where}: '{model['method']}' learns from a second model; name one of the config as `teacher`")
     if "teacher" in model and not constants["needs_teacher"]:
