@@ -28,8 +28,8 @@ include: "workflow/rules/report.smk"
 
 onstart:
     check_cluster()
-    hold_results()
     mark(PLAN.results)
+    hold_results()
     look_when_jobs_end(workflow.scheduler)
     stop_on_ctrl_c(workflow.scheduler)
     warn()

@@ -17,7 +17,7 @@ RECIPE = {"epochs": 1, "images": 32, "batch": 32, "warmup": 1, "attack_steps": 1
 ATTACKS = {
     "autoattack": {"steps": 2, "targets": 2, "queries": 4},
     "autoattack-plus": {"steps": 2, "targets": 2, "queries": 4, "restarts": 1},
-    "autoattack-reference": {"version": "custom", "only": "apgd-ce"},
+    "autoattack-reference": {"only": "apgd-ce"},
     "square": {"queries": 4},
     "transfer": {"steps": 2, "source": "tecoa"},
 }

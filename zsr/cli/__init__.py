@@ -86,7 +86,7 @@ def _one_line(error: ZsrError | OSError) -> str:
 def plan_of(given: argparse.Namespace) -> Plan:
     """The plan of the config that the command line names."""
     with refusing("--configfile", given.configfile):
-        raw = config.read(given.configfile)
+        raw = config.read(Path(given.configfile))
     plan = Plan(raw)
     refuse_other_device(raw, plan)
     return plan
