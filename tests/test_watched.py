@@ -39,7 +39,7 @@ def all_methods() -> dict:
     config["models"] = models
     pgd = {"name": "pgd", "attack": "pgd", "steps": 1}
     config["protocols"] = [
-        {"name": "look", "datasets": ["mini-source", "drawn-digits"], "attacks": [pgd], "eps": ["1/255"], "images": 8}
+        {"name": "look", "datasets": ["drawn-digits"], "attacks": [pgd], "eps": ["1/255"], "images": 8}
     ]
     return config
 

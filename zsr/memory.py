@@ -62,7 +62,7 @@ def remembered(record: Path, memory: Path) -> bool:
     """Whether Snakemake's memory is of the tables that lie there: others may have been put in their place."""
     try:
         spec = json.loads(record.read_text(encoding="utf-8"))["spec"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return known_params(memory) == [repr(canonical(spec))]
 
@@ -71,7 +71,7 @@ def known_params(memory: Path) -> list[str] | None:
     """The params that Snakemake remembers of an output, None if it remembers nothing."""
     try:
         return json.loads(memory.read_text(encoding="utf-8"))["params"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
