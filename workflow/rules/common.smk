@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from shlex import quote
 
@@ -25,7 +26,6 @@ from zsr.device import (
     unused_gpu_warning,
 )
 from zsr.errors import ZsrError
-from zsr.gaps import gaps
 from zsr.job import prefer_this_python
 from zsr.memory import METADATA, adoptable_notice, refuse_forgotten
 from zsr.places import expand
@@ -150,11 +150,28 @@ def need(rule, role, name="record"):
     """The path of what a job reads, from the plan."""
 
     def path(wildcards):
-        return (
-            f"{RESULTS}/{PLAN.job(rule, wildcards.items()).needs[role].outputs[name]}"
-        )
+        job = PLAN.job(rule, wildcards.items())
+        ask_for_what_is_gone(job, [job.needs[role]])
+        return f"{RESULTS}/{job.needs[role].outputs[name]}"
 
     return path
+
+
+@cache
+def gone(job):
+    """The files of a result that are not there."""
+    paths = [f"{RESULTS}/{path}" for path in job.outputs.values()]
+    return [path for path in paths if not os.path.exists(path)]
+
+
+def ask_for_what_is_gone(job, read):
+    """Make again what is gone though a result that was made of it is there, and so all that was made of it.
+
+    `rule all` asks for every file. Where the user names a target, Snakemake looks for what the target reads, and not
+    for what that was made of in its turn.
+    """
+    if workflow.is_main_process and workflow.dag_settings.targets and not gone(job):
+        workflow.dag.forcefiles.update(path for other in read for path in gone(other))
 
 
 def named(rule, wildcard):
@@ -194,10 +211,10 @@ def shards(name):
     """One output of every shard of a cell."""
 
     def paths(wildcards):
-        parts = PLAN.job("merge", wildcards.items()).needs.values()
-        return [
-            f"{RESULTS}/{part.outputs[name]}" for part in parts if part.rule == "shard"
-        ]
+        job = PLAN.job("merge", wildcards.items())
+        parts = [part for part in job.needs.values() if part.rule == "shard"]
+        ask_for_what_is_gone(job, parts)
+        return [f"{RESULTS}/{part.outputs[name]}" for part in parts]
 
     return paths
 
@@ -213,9 +230,16 @@ def may_need(rule, role, name="record"):
     return maybe
 
 
-def records(jobs):
-    """The records of a list of jobs."""
-    return [f"{RESULTS}/{job.record}" for job in jobs]
+def records(rule, role):
+    """The records of a list of jobs that one of the last jobs reads."""
+
+    def paths(wildcards):
+        job = PLAN.job(rule, wildcards.items())
+        jobs = PLAN.reads(job).get(role, [])
+        ask_for_what_is_gone(job, jobs)
+        return [f"{RESULTS}/{other.record}" for other in jobs]
+
+    return paths
 
 
 def everything():
@@ -225,16 +249,6 @@ def everything():
         for job in PLAN.jobs.values()
         for path in job.outputs.values()
     ]
-
-
-def ask_for_gaps():
-    """Make again what is gone beneath targets of the user's own, and so all that was made of it."""
-    settings = workflow.dag_settings
-    if workflow.is_main_process and settings and settings.targets:
-        settings.forcerun = {*settings.forcerun, *gaps(PLAN, settings.targets)}
-
-
-ask_for_gaps()
 
 
 def decoders(wildcards):

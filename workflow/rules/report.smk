@@ -11,7 +11,7 @@ localrules:
 rule tables:
     """All cells in tidy tables with intervals, comparisons and alarms."""
     input:
-        cells=records(PLAN.cells),
+        cells=records("tables", "cells"),
     output:
         cells=report(
             out("tables", "cells"),
@@ -68,8 +68,8 @@ rule tables:
 rule figures:
     """Charts in Vega-Lite."""
     input:
-        tables=out("tables", "record"),
-        trained=records(PLAN.trained),
+        tables=need("figures", "tables"),
+        trained=records("figures", "trained"),
     output:
         charts=report(
             out("figures", "charts"),
@@ -96,8 +96,8 @@ rule figures:
 rule gallery:
     """Images before and after, for cells drawn by seed among those that keep their adversarial examples."""
     input:
-        cells=records(PLAN.shown),
-        needed=records(PLAN.upstream(PLAN.shown)),
+        cells=records("gallery", "cells"),
+        needed=records("gallery", "needed"),
     output:
         entries=report(
             out("gallery", "entries"),
@@ -125,10 +125,10 @@ rule gallery:
 rule report:
     """The one page that people read."""
     input:
-        tables=out("tables", "record"),
-        figures=out("figures", "record"),
-        gallery=out("gallery", "record"),
-        sheets=records(PLAN.sheets.values()),
+        tables=need("report", "tables"),
+        figures=need("report", "figures"),
+        gallery=need("report", "gallery"),
+        sheets=records("report", "sheets"),
     output:
         page=report(
             out("report", "page"),
