@@ -28,7 +28,7 @@ include: "workflow/rules/report.smk"
 
 onstart:
     check_cluster()
-    mark(PLAN.results)
+    mark_results()
     hold_results()
     look_when_jobs_end(workflow.scheduler)
     stop_on_ctrl_c(workflow.scheduler)

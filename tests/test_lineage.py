@@ -83,7 +83,7 @@ MISTAKES = {
     ),
     "interpolation with a method": (both({**MIX, "method": "ce"}), "an interpolation .* has no 'method'"),
     "interpolation of nothing": (mixing(to="tecao"), r"models 'mix-a0'\.interpolate\.to: unknown model 'tecao'"),
-    "interpolation outside": (mixing(alpha=[1.5]), r"interpolate\.alpha\[0\]: 1\.5 is greater than the maximum"),
+    "interpolation outside": (mixing(alpha=[1.5]), r"interpolate\.alpha\[0\]: 1\.5 is more than 1"),
     "interpolation too fine": (mixing(alpha=[0.125]), "0.125 is no whole percent"),
     "interpolation twice": (mixing(alpha=[0.5, 0.5]), "the name 'mix-a50' stands twice"),
     "interpolation named as a model": (

@@ -109,6 +109,12 @@ def test_a_fresh_folder_of_the_checkout_stays_right(checkout):
     assert results_folder.is_marked(Path("third"))
 
 
+def test_a_folder_that_cannot_be_marked_is_one_line(tmp_path):
+    (tmp_path / "results").touch()
+    with refused("results: cannot be written"):
+        mark(tmp_path / "results")
+
+
 def test_results_of_before_the_marker_stay_usable(checkout):
     (checkout / "old/notes").mkdir(parents=True)
     with refused("old holds files that zsr did not make"):

@@ -10,8 +10,11 @@ class ZsrError(Exception):
     """A mistake outside the code (config, file, data). Its message is one line; commands print it without traceback."""
 
     def __init__(self, message: str) -> None:
-        """Names of a config or an archive may hold line ends and control codes: these are shown, not printed."""
-        super().__init__("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message))
+        """Names of a config or an archive may hold line ends and control codes: these are shown, not printed.
+
+        Bytes of a file name that are no text stay, so that the terminal gets them back.
+        """
+        super().__init__("".join(s if s.isprintable() or "\udc80" <= s <= "\udcff" else repr(s)[1:-1] for s in message))
 
 
 def unknown(what: str, name: object, known: Iterable[str], where: str = "") -> ZsrError:

@@ -13,7 +13,7 @@ from zsr import layout
 from zsr.errors import ZsrError, short
 from zsr.places import expand
 from zsr.registry import ROOT
-from zsr.store import read_record
+from zsr.store import read_record, replacing
 
 MARKER = ".zsr"
 SAYS = "This folder was made by zsr for its results; `zsr prune --delete` deletes those that no config asks for.\n"
@@ -94,9 +94,13 @@ def is_marked(folder: Path) -> bool:
 
 def mark(folder: Path) -> None:
     """Mark a folder that is new; one that had other files before stays without a marker."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_marked(folder) and set(os.listdir(folder)) <= set(LOGS):
-        (folder / MARKER).write_text(SAYS, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not is_marked(folder) and set(os.listdir(folder)) <= set(LOGS):
+            with replacing(folder / MARKER) as temporary:
+                temporary.write_text(SAYS, encoding="utf-8")
+    except OSError as error:
+        raise ZsrError(f"{folder}: cannot be written ({error.strerror}); free space, or change `results`") from error
 
 
 def _records(folder: Path) -> Iterator[Path]:

@@ -113,6 +113,12 @@ def release_results():
     runlock.release(PLAN.results)
 
 
+def mark_results():
+    """Say in a new results folder that zsr made it."""
+    with one_line():
+        mark(PLAN.results)
+
+
 def out(rule, name):
     """The path pattern of one output of a rule."""
     return f"{RESULTS}/{layout.OUTPUTS[rule][name]}"
