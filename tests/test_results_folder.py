@@ -104,6 +104,7 @@ def test_a_fresh_folder_of_the_checkout_stays_right(checkout):
         (checkout / name / "notes.md").touch()
         assert results_folder.results_folder(name) == name
     (checkout / "third/logs/slurm").mkdir(parents=True)
+    (checkout / "third/.lock").touch()
     assert results_folder.results_folder("third") == "third"
     mark(Path("third"))
     assert results_folder.is_marked(Path("third"))

@@ -96,7 +96,8 @@ def mark(folder: Path) -> None:
     """Mark a folder that is new; one that had other files before stays without a marker."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not is_marked(folder) and set(os.listdir(folder)) <= set(LOGS):
+        seen = {name for name in os.listdir(folder) if not name.startswith(".")}  # locks come before the marker too
+        if not is_marked(folder) and seen <= set(LOGS):
             with replacing(folder / MARKER) as temporary:
                 temporary.write_text(SAYS, encoding="utf-8")
     except OSError as error:
