@@ -151,6 +151,12 @@ def test_a_variable_that_no_spec_holds_fails_the_job(job, reading):
     assert_refused(run(f"import os\nSHARP = {reading}", env={"SHARPNESS": "2"}), "drawn.py:", "SHARPNESS", "a setting")
 
 
+def test_a_path_of_the_config_may_hold_variables(job):
+    _, run = job
+    code, said = run("from zsr.places import expand\nPLACE = expand('$MINE/x')", env={"MINE": "/data"})
+    assert code == 0, said
+
+
 @pytest.mark.parametrize("name", ["NVIDIA_TF32_OVERRIDE", "TRITON_INTERPRET"])
 def test_a_variable_that_changes_numbers_is_refused(job, name):
     _, run = job

@@ -27,7 +27,8 @@ from zsr.errors import ZsrError
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 PACKAGES = ("zsr", "zsr_kernels", "workflow")
 FIRST = ("workflow", "workflow.scripts", "zsr", "zsr.guard", "zsr.errors")  # loaded before the finder is there
-ELSEWHERE = tuple({os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev")})
+PREFIXES = {os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev")}
+ELSEWHERE = tuple(prefix for prefix in PREFIXES if not ROOT.startswith(prefix))  # a checkout may lie in /usr/src
 
 # Variables that code of the project may read in a job, since no number depends on them. Others belong into a setting.
 HARMLESS = {

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from zsr import guard
 from zsr.errors import ZsrError
 
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -18,7 +19,8 @@ REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 def unset(text: str) -> str | None:
     """The first variable of a path that is not set, or set to nothing."""
     names = (braced or plain for braced, plain in VARIABLE.findall(text))
-    return next((name for name in names if not os.environ.get(name)), None)
+    with guard.unwatched():  # where a file lies changes no number
+        return next((name for name in names if not os.environ.get(name)), None)
 
 
 def refusal(text: str, name: str) -> ZsrError:
