@@ -105,6 +105,9 @@ UNSEEN = {
     "the working directory": "open('prior' + '.txt', 'rb').read()",
     "os.open": "os.read(os.open('prior' + '.txt', os.O_RDONLY), 9)",
     "numpy": "__import__('numpy').fromfile('prior' + '.txt', 'u1')",
+    "safetensors": "__import__('safetensors').safe_open('prior' + '.txt', 'np')",
+    "Parquet": "__import__('pyarrow.parquet').parquet.read_table('prior' + '.txt')",
+    "a Parquet file": "__import__('pyarrow.parquet').parquet.ParquetFile('prior' + '.txt')",
     "the source of another component": "Path(__file__).with_name('ci' + 'far.py').read_bytes()",
 }
 
@@ -209,6 +212,24 @@ def test_stale_bytecode_of_what_is_loaded_first_is_refused(checkout, job, name, 
     path = checkout.path(name)
     with stale_bytecode(path, path.read_bytes().replace(word, word.upper())):
         assert_refused(run("X = 1"), "bytecode", "remove it")
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in the checkout", "outside"])
+def test_a_linked_file_counts_under_its_own_name(checkout, job, tmp_path, inside):
+    write, run = job
+    path = checkout.path(DRAWING)
+    other = checkout.path("mine.py") if inside else tmp_path / "mine.py"
+    other.write_bytes(path.read_bytes())
+    whole = path.read_bytes()
+    path.unlink()
+    path.symlink_to(other)
+    try:
+        code, said = run("X = 1")
+    finally:
+        path.unlink()
+        path.write_bytes(whole)
+        other.unlink()
+    assert code == 0, said
 
 
 def test_an_installed_package_imports_as_usual(tmp_path):

@@ -130,6 +130,8 @@ def peers(processes: int, device: str, follow: Callable, *arguments: object) -> 
         dist.destroy_process_group()
         for process in children.processes:
             process.join(PATIENCE.total_seconds())
+        if any(process.exitcode for process in children.processes):
+            raise RuntimeError("a process of the training failed at its end")
     except RuntimeError as error:  # an exchange that broke: the cause is where a child fell, if one did
         raise _blamed(children, error) from error
     finally:

@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
@@ -27,8 +28,12 @@ from zsr.errors import ZsrError
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 PACKAGES = ("zsr", "zsr_kernels", "workflow")
 FIRST = ("workflow", "workflow.scripts", "zsr", "zsr.guard", "zsr.errors")  # loaded before the finder is there
-PREFIXES = {os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev")}
-ELSEWHERE = tuple(prefix for prefix in PREFIXES if not ROOT.startswith(prefix))  # a checkout may lie in /usr/src
+PREFIXES = [prefix for place in (sys.prefix, sys.base_prefix) for prefix in (place, os.path.realpath(place))]
+ELSEWHERE = tuple(  # a checkout may lie in /usr/src
+    os.path.join(prefix, "")
+    for prefix in (*PREFIXES, "/proc", "/sys", "/dev")
+    if not ROOT.startswith(os.path.join(os.path.realpath(prefix), ""))
+)
 
 # Variables that code of the project may read in a job, since no number depends on them. Others belong into a setting.
 HARMLESS = {
@@ -39,6 +44,8 @@ HARMLESS = {
     "GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS",  # set by the job itself
     "TRITON_INTERPRET",  # refused below
 }  # fmt: skip
+# Functions of libraries whose first argument is a file that compiled code opens, unseen by Python's audit.
+OPENERS = {"safetensors": ("safe_open",), "pyarrow.parquet.core": ("ParquetFile", "read_table", "read_metadata")}
 # Variables of libraries that change numbers and are in no spec: a job refuses them.
 CHANGING = (
     "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TRITON_INTERPRET", "TRITON_F32_DEFAULT",
@@ -69,12 +76,9 @@ class Watch:
 
     def opens(self, path: object, mode: object, flags: int) -> None:
         """Note a file that is opened for reading."""
-        if not isinstance(path, (str, bytes, os.PathLike)) or flags & (os.O_WRONLY | os.O_RDWR):
+        if not isinstance(path, (str, bytes, os.PathLike)) or flags & os.O_WRONLY:
             return
-        path = os.fsdecode(path)
-        if path.startswith(ELSEWHERE):
-            return
-        name = of_project(path)
+        name = of_project(os.fsdecode(path))
         if name is None or self._is_own(name):
             return
         with unwatched():
@@ -91,7 +95,7 @@ class Watch:
             raise outside(name, "imports" if name in self.imported else "reads")
 
     def _is_own(self, name: str) -> bool:
-        return any(name == place or place == "" or name.startswith(f"{place}/") for place in self.own)
+        return any(name == place or name.startswith(f"{place}/") for place in self.own)
 
     def check(self, files: dict[str, str]) -> None:
         """From here on only these files may be used; raise if others have been."""
@@ -119,14 +123,16 @@ def outside(name: str, how: str) -> ZsrError:
 
 def of_project(path: str) -> str | None:
     """The path relative to the checkout; None for what lies elsewhere, is hidden, installed or compiled."""
-    real = os.path.realpath(path)
-    if not real.startswith(ROOT + os.sep) or real.startswith(ELSEWHERE):
-        return None
-    name = real[len(ROOT) + 1 :]
-    parts = name.split(os.sep)
-    if parts[0].startswith(".") or parts[0].endswith(".egg-info") or "__pycache__" in parts:
-        return None
-    return name
+    for spelling in (os.path.abspath, os.path.realpath):  # a link in the checkout counts under its own name
+        place = spelling(path)
+        if place.startswith(ELSEWHERE):
+            return None
+        if place.startswith(ROOT + os.sep):
+            name = place[len(ROOT) + 1 :]
+            parts = name.split(os.sep)
+            hidden = parts[0].startswith(".") or parts[0].endswith(".egg-info") or "__pycache__" in parts
+            return None if hidden else name
+    return None
 
 
 @contextmanager
@@ -148,9 +154,9 @@ def is_unwatched() -> bool:
 def own(*places: str | os.PathLike) -> None:
     """Files and folders of the user that a job may read: what is in them is held by specs, digests and records."""
     for place in places:
-        real = os.path.realpath(place)
-        if real.startswith(ROOT + os.sep):
-            WATCH.own.append(real[len(ROOT) + 1 :])
+        for spelling in (os.path.abspath(place), os.path.realpath(place)):
+            if spelling.startswith(ROOT + os.sep):
+                WATCH.own.append(spelling[len(ROOT) + 1 :])
 
 
 # -- modules from source ---------------------------------------------------------------------------------------------
@@ -178,7 +184,47 @@ class Finder:
         if spec is not None and type(spec.loader) is SourceFileLoader and of_project(spec.loader.path) is not None:
             spec.loader = FromSource(spec.loader.name, spec.loader.path)
             spec.cached = None
+        elif WATCH.on and spec is not None and spec.has_location and of_project(spec.origin) is not None:
+            with unwatched(), open(spec.origin, "rb") as file:  # compiled, or found in another way
+                data = file.read()
+            WATCH.imports(spec.origin, data)
+        elif WATCH.on and spec is not None and name in OPENERS:
+            spec.loader = Reporting(spec.loader)
         return spec
+
+
+class Reporting:
+    """Loads a library that opens files in compiled code, where no audit event is raised, and lets it say which."""
+
+    def __init__(self, loader) -> None:
+        self.loader = loader
+
+    def __getattr__(self, name: str):
+        return getattr(self.loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        for name in OPENERS[module.__name__]:
+            opener = getattr(module, name)
+            if isinstance(opener, type) and "__init__" in vars(opener):
+                opener.__init__ = reporting(opener.__init__, at=1)
+            else:
+                setattr(module, name, reporting(opener))
+
+
+def reporting(opener, at: int = 0):
+    """The same function, which first says what it opens: its argument number `at`."""
+
+    @wraps(opener)
+    def opened(*arguments, **keys):
+        if not is_unwatched():
+            WATCH.opens(arguments[at] if len(arguments) > at else next(iter(keys.values()), None), "rb", 0)
+        return opener(*arguments, **keys)
+
+    return opened
 
 
 def import_from_source() -> None:
@@ -223,9 +269,11 @@ def check_first(module: ModuleType) -> None:
 
 
 def audit(event: str, arguments: tuple) -> None:
-    """The audit hook: every file that Python code opens."""
+    """The audit hook: every file that Python code opens, every library that it loads."""
     if event == "open" and not is_unwatched():
         WATCH.opens(*arguments)
+    elif event == "ctypes.dlopen" and not is_unwatched():
+        WATCH.opens(arguments[0], "rb", 0)
 
 
 class Environment(type(os.environ)):
@@ -243,10 +291,11 @@ def refuse_variable(key: str) -> None:
     while frame is not None and frame.f_code.co_filename.startswith(("<frozen os", "<frozen _collections_abc")):
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename in WATCH.asking:
-        raise ZsrError(
+        WATCH.faults.append(
             f"{of_project(frame.f_code.co_filename)}:{frame.f_lineno}: reads the environment variable {key}, which no "
             "spec holds; make it a setting, or add it to HARMLESS in zsr/guard.py if no number depends on it"
         )
+        raise ZsrError(WATCH.faults[-1])
 
 
 def refuse_changing_variables() -> None:

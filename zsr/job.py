@@ -58,11 +58,6 @@ class Job:
         (path,) = self._inputs[name]
         return path
 
-    @property
-    def all_inputs(self) -> list[list[Path]]:
-        """The files of each --input."""
-        return list(self._inputs.values())
-
     def inputs(self, name: str) -> list[Path]:
         """All files given as --input name=…"""
         return self._inputs.get(name, [])
@@ -91,6 +86,9 @@ class Job:
 
         Returns the hash of each file. From here on no other file of the project may be used (zsr/guard.py).
         """
+        with guard.unwatched():  # caches of libraries may lie in the checkout
+            caches = [os.environ.get(name) for name in ("TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TORCH_HOME", "TMPDIR")]
+        guard.own(self.results, *(path for paths in self._inputs.values() for path in paths), *filter(None, caches))
         provenance.forget()
         wanted = dict(self.spec["code"])
         planned = wanted.pop("digest")
@@ -152,7 +150,6 @@ def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None
         if job.spec.get("device") == "cuda":
             take_cards(job.spec)
         guard.refuse_changing_variables()
-        guard.own(job.results, *(path for paths in job.all_inputs for path in paths))
         check_packages(job.spec["environment"])
         code_files = job.check_code()
         job.note_inputs()
@@ -220,7 +217,7 @@ def fail(line: str) -> None:
         traceback.print_exc()
     print(f"zsr: {line}", file=sys.stderr, flush=True)
     try:
-        os.write(3, f"zsr: {line}\n".encode())
+        os.write(3, f"zsr: {line}\n".encode(errors="surrogateescape"))
     except OSError:
         sys.stderr.flush()  # run by hand: there is no descriptor 3, and the line above was seen
     sys.exit(1)

@@ -20,18 +20,15 @@ from zsr.reading import made_of_others
 from zsr.store import read_record
 
 METADATA = Path(".snakemake", "metadata")
-LONGEST = (
-    os.pathconf(".", "PC_NAME_MAX") - 1
-)  # characters of a file name in Snakemake's memory; longer ones become folders that begin with @
 
 
 def refuse_forgotten(plan: Plan, metadata: Path) -> None:
-    """Raise if Snakemake has forgotten the finished tables and any result on disk is not the plan's."""
+    """Raise if Snakemake has forgotten everything, or the finished tables, and any result on disk is not the plan's."""
     record = plan.results / plan.tables.record
-    if not record.is_file() or remembered(record, metadata / metadata_name(str(record))):
+    lost = not metadata.is_dir() or not any(metadata.iterdir())
+    if not lost and (not record.is_file() or remembered(record, metadata / metadata_name(str(record)))):
         return
-    found = stale(plan, plan.jobs.values())
-    if found:
+    if found := stale(plan, plan.jobs.values()):
         raise ZsrError(
             f"Snakemake's memory (.snakemake/) is not of these results, and {len(found)} of them are not what the "
             f"config and the code ask for, first {found[0]}; run `zsr repair` to remove them, then snakemake"
@@ -76,9 +73,10 @@ def known_params(memory: Path) -> list[str] | None:
 
 
 def metadata_name(path: str) -> str:
-    """The file in which Snakemake remembers an output; a test holds this against Snakemake's own."""
+    """The file in which Snakemake remembers an output; longer names become folders that begin with @."""
     name = base64.urlsafe_b64encode(path.encode()).decode()
-    parts = [name[i : i + LONGEST] for i in range(0, len(name), LONGEST)]
+    most = (os.pathconf(METADATA if METADATA.is_dir() else ".", "PC_NAME_MAX") or 255) - 1  # as Snakemake asks
+    parts = [name[i : i + most] for i in range(0, len(name), most)]
     return os.path.join(*(f"@{part}" for part in parts[:-1]), parts[-1])
 
 

@@ -84,6 +84,7 @@ def _for_results(folder: Path) -> bool:
     names = os.listdir(folder)
     if all(name in NAMES or name.startswith(".") for name in names) or any(_records(folder)):
         return True
+    names = [name for name in names if not name.startswith(".")]
     return all(is_marked(folder / name) for name in names)  # `out` with `out/first` and `out/second`
 
 

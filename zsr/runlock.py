@@ -22,7 +22,7 @@ from pathlib import Path
 from zsr.errors import ZsrError
 
 NAME = ".run.lock"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a file system without `flock`
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)  # a file system without `flock`
 held: dict[Path, int] = {}  # lock file -> its descriptor, open until the lock is released
 
 
@@ -49,11 +49,14 @@ def take(results: Path) -> None:
     try:
         locks = _locked(file)
         _refuse_other(path, _read(file), locks)
+        now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        _write(file, json.dumps(asdict(Holder(socket.gethostname(), os.getpid(), os.getcwd(), now))))
     except ZsrError:
         os.close(file)
         raise
-    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    _write(file, json.dumps(asdict(Holder(socket.gethostname(), os.getpid(), os.getcwd(), now))))
+    except OSError as error:
+        os.close(file)
+        raise ZsrError(f"{path}: cannot be locked ({error.strerror}); free space or mend the permissions") from error
     held[path] = file
 
 
@@ -93,7 +96,7 @@ def _locked(file: int) -> bool | None:
     """Whether the lock is ours now; None where the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):  # the latter over NFS
         return False
     except OSError as error:
         if error.errno in NO_LOCKS:

@@ -10,10 +10,8 @@ from zsr.errors import ZsrError
 
 AGAIN = "remove it and get it again"
 HEAD = 512  # bytes that tell what a file is
-SYSTEM = (  # refusals that bad bytes cannot cause; a lying offset gives EINVAL
-    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE,
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE, errno.EINTR,
-)  # fmt: skip
+# What bad bytes can cause, such as a lying offset; any other refusal is the system's, as of a mount that was lost.
+BYTES = (None, errno.EINVAL, errno.EOVERFLOW, errno.ENAMETOOLONG, errno.ERANGE, errno.EDOM, errno.EILSEQ)
 
 
 @contextmanager
@@ -29,7 +27,7 @@ def reading(place: Path | str, wanted: str, cure: str = AGAIN, content: bytes | 
     except MemoryError as error:
         raise ZsrError(f"{place}: asks for more memory than there is, or is damaged; {cure}") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in SYSTEM:
+        if isinstance(error, OSError) and error.errno not in BYTES:
             raise  # the disk, not the bytes: the job says which file
         raise unreadable(place, wanted, error, cure, content) from error
 

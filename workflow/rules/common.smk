@@ -54,12 +54,15 @@ def one_line():
         if os.environ.get("ZSR_TRACEBACK"):
             raise
         raise WorkflowError(str(error)) from None
+    except OSError as error:
+        raise WorkflowError(f"{error.filename}: {error.strerror}") from None
 
 
 def planned():
     """The plan of the config, and a look at the results that are there."""
     with one_line():
-        refuse_other_checkout(Path(workflow.basedir), Path.cwd())
+        configs = [Path(path).parent for path in workflow.configfiles]
+        refuse_other_checkout(Path(workflow.basedir), Path.cwd(), *configs)
         plan = Plan(config)
         check_variables(plan)
         check_writable(plan.results)
@@ -79,9 +82,12 @@ THREADS = PLAN.config["threads"]
 
 # Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
 # They ignore Ctrl-C: zsr/ctrl_c.py asks them to stop.
+HOOKS = workflow.is_main_process and not getattr(
+    workflow.execution_settings, "no_hooks", True
+)
 shell.prefix(
-    "trap '' INT; "
-    f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 PYTHONUTF8=1 ZSR_CELLS_PER_GPU={PLAN.config['cells_per_gpu']}; "
+    ("trap '' INT; " if HOOKS else "")
+    + f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 PYTHONUTF8=1 ZSR_CELLS_PER_GPU={PLAN.config['cells_per_gpu']}; "
 )
 
 
@@ -249,7 +255,7 @@ def records(rule, role):
 
 
 def everything():
-    """What `rule all` asks for: every file of every job. Snakemake misses a deleted file only where a target asks."""
+    """Every file of every job, as targets: Snakemake misses a deleted file only where a target asks for it."""
     return [
         f"{RESULTS}/{path}"
         for job in PLAN.jobs.values()

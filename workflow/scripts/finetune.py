@@ -45,6 +45,7 @@ def follow(group: Peers, job: Job) -> None:
     method, task, source, recipe = prepared(job, group)
     checkpoint = Follower(job.folder / "last.ckpt", job.resumable)
     fine_tune(method, task, source, recipe, device=job.spec["device"], checkpoint=checkpoint, log=lambda row: None)
+    job.check_code()  # what it imported meanwhile
 
 
 def prepared(job: Job, group: Peers) -> tuple[Method, Task, Source, Recipe]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection
 from contextlib import nullcontext
 
-from zsr import runlock
+from zsr import provenance, runlock
 from zsr.cli import plan_of
 from zsr.cli.verify import faults
 from zsr.errors import ZsrError
@@ -34,6 +34,8 @@ def run(given: argparse.Namespace) -> int:
                 f"the first: {wrong[0]}"
             )
         if new and not given.dry_run:
+            provenance.forget()
+            refuse_edited(plan, plan_of(given))
             touch(plan, given.configfile, right)
     gone = sum(not on_disk(plan, job) for job in plan.jobs.values())
     left = new - right if given.dry_run else set(forgotten(plan, METADATA))
@@ -43,6 +45,12 @@ def run(given: argparse.Namespace) -> int:
     for job in left & right:
         print(f"not adopted: {job.title}; snakemake does not plan it here, as where a local file that it reads is gone")
     return 0
+
+
+def refuse_edited(before: Plan, now: Plan) -> None:
+    """The check took a while; Snakemake would remember the specs of code that was edited meanwhile."""
+    if [job.hash for job in before.jobs.values()] != [job.hash for job in now.jobs.values()]:
+        raise ZsrError("code or config changed while results were checked, and nothing was adopted; run it again")
 
 
 def complete(plan: Plan) -> list[Job]:

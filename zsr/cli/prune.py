@@ -7,10 +7,11 @@ Only what zsr made is listed: a file in the place of a result that has its seale
 import argparse
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
-from zsr import config, layout
+from zsr import config, layout, runlock
 from zsr.cli import plan_of
 from zsr.errors import ZsrError
 from zsr.plan import Plan
@@ -35,6 +36,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
+    with runlock.holding(plan.results) if given.delete else nullcontext():
+        return prune(plan, given)
+
+
+def prune(plan: Plan, given: argparse.Namespace) -> int:
+    """List the orphans, and delete them where that is asked for."""
     plans = [plan, *(_other(plan, Path(name)) for name in given.keep)]
     found, strange = orphans(plan.results, plans)
     size = sum(path.stat().st_size for path in found)

@@ -4,13 +4,13 @@ ImageNet's training part is 193 GB decoded at 224 and 138 GB encoded. `Encoded` 
 a decoded split stands: indexing gives the same uint8 [n, 3, H, W], bit for bit.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
 
 from zsr.data.image import prepared
+from zsr.data.processors import processors
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
 
@@ -27,7 +27,7 @@ class Encoded:
     ) -> None:
         check_transform(transform)
         self.content, self.table, self.transform = content, table, transform
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or processors()
         self.shape = (len(table), 3, transform.side, transform.side)
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from zsr.data.decode import fill
 from zsr.data.encoded import check_transform
 from zsr.data.pack import pack
 from zsr.data.pictures import FileReader, Pictures, check_labels
+from zsr.data.processors import processors
 from zsr.data.sources import Sources
 from zsr.data.transforms import parse
 from zsr.errors import ZsrError
@@ -47,7 +48,7 @@ def _prepare(
             f"{where}: holds {count} images, the dataset's definition promises {spec['count']}; correct its `splits`, "
             "or get the archive again"
         )
-    workers = int(os.environ.get("ZSR_WORKERS") or len(os.sched_getaffinity(0)))
+    workers = int(os.environ.get("ZSR_WORKERS") or processors())
     if spec["encoded"]:
         facts = pack(pictures, transform, images, labels, workers)
     else:

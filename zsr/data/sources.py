@@ -94,7 +94,7 @@ class Sources:
             if not os.environ.get("ZSR_DOWNLOAD") or not entry.get("urls"):
                 raise ZsrError(self.lacking(path))
             download.fetch(entry["urls"], place, entry.get("bytes"), lambda file: verify(file, entry))
-        guard.own(place)
+        guard.own(place, note_of(place))
         if not note_of(place).exists() and not (entry.get("md5") or entry.get("sha256")):
             self._new.append(place)
         self.states[name or path] = state_of(place)

@@ -30,7 +30,7 @@ def find(repository: str, file: str, revision: str | None = None) -> Path:
 def find_first(repository: str, files: Iterable[str], revision: str | None = None) -> Path:
     """The first of several files that is in the cache, or else that the hub has."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache  # 0.3 s
-    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.constants import HF_HOME, HF_HUB_CACHE
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -40,7 +40,7 @@ def find_first(repository: str, files: Iterable[str], revision: str | None = Non
         RevisionNotFoundError,
     )
 
-    guard.own(HF_HUB_CACHE)
+    guard.own(HF_HOME, HF_HUB_CACHE)
     files = list(files)
     place = f"hub repository {repository}" + (f" ({revision})" if revision else "")
     for file in files:
