@@ -216,7 +216,7 @@ def test_stale_bytecode_of_what_is_loaded_first_is_refused(checkout, job, name, 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["in the checkout", "outside"])
 def test_a_linked_file_counts_under_its_own_name(checkout, job, tmp_path, inside):
-    write, run = job
+    _, run = job
     path = checkout.path(DRAWING)
     other = checkout.path("mine.py") if inside else tmp_path / "mine.py"
     other.write_bytes(path.read_bytes())
