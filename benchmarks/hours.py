@@ -39,7 +39,6 @@ UNITS = {
     "linear-probe": 1 / 30,  # one forward of each image in ten epochs
     "apd": 3, "apt": 1, "advvp": 1, "advtp": 1, "advmaple": 1, "advvlp": 1, "fap": 2,
 }  # fmt: skip
-CLEAN = ("ce", "ft-clean", "linear-probe")  # no attack in training
 TOWER_MEGABYTES = 352  # ViT-B/32's image tower, float32
 
 
@@ -58,7 +57,7 @@ def training(plan: Plan, job: Job) -> float:
     if recipe["shots"]:
         count = recipe["shots"] * len(definition["classes"])
     count = recipe["images"] or count
-    units = UNITS[job.spec["method"]] + (0 if job.spec["method"] in CLEAN else recipe["attack_steps"])
+    units = UNITS[job.spec["method"]] + recipe.get("attack_steps", 0)  # none where clean images alone are trained on
     return recipe["epochs"] * count * units * UNIT * scale(plan, job.wildcards["model"].partition(".")[0])
 
 

@@ -106,7 +106,9 @@ def overrides(kind: str, name: str, function: str) -> bool:
 
 def load(kind: str, name: str) -> type:
     """Import the module of a component and return its class."""
-    path = PACKAGE / kind / f"{filename(name)}.py"  # the plan has compared the name with all that are known
+    path = PACKAGE / kind / f"{filename(name)}.py"
+    if not path.is_file():
+        component_path(kind, name)  # says which are known; reads them all
     module: ModuleType = importlib.import_module(f"zsr.{kind.replace('/', '.')}.{path.stem}")
     return getattr(module, _class_of(path).name)
 
