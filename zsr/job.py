@@ -88,7 +88,9 @@ class Job:
         """
         with guard.unwatched():  # caches of libraries may lie in the checkout
             caches = [os.environ.get(name) for name in ("TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TORCH_HOME", "TMPDIR")]
-        guard.own(self.results, *(path for paths in self._inputs.values() for path in paths), *filter(None, caches))
+        read = [path for paths in self._inputs.values() for path in paths]
+        beside = [path.parent for path in read if path.suffix == ".json"]  # the files of a record
+        guard.own(self.results, *read, *beside, *filter(None, caches))
         provenance.forget()
         wanted = dict(self.spec["code"])
         planned = wanted.pop("digest")
