@@ -12,7 +12,6 @@ Importing from source costs 0.1 s for 75 files, and saves parsing them again for
 events while torch is imported, 2 ms. Stands on the standard library and `zsr.errors` alone: it is loaded first.
 """
 
-import marshal
 import os
 import struct
 import sys
@@ -20,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from types import ModuleType
 
 from zsr.errors import ZsrError
@@ -264,7 +263,10 @@ def check_first(module: ModuleType) -> None:
     with open(cached, "rb") as file:
         flags, time, size = struct.unpack("<4xLLL", file.read(16))
         taken = flags == 0 and (time, size) == (int(os.stat(path).st_mtime) & 0xFFFFFFFF, len(data) & 0xFFFFFFFF)
-        if taken and marshal.load(file) != compile(data, path, "exec", dont_inherit=True):
+    if taken:
+        name = module.__name__
+        compiled = SourcelessFileLoader(name, cached).get_code(name)
+        if compiled != SourceFileLoader(name, path).source_to_code(data, path):
             WATCH.faults.append(f"{cached}: is not the bytecode of {path}; remove it, then run snakemake again")
 
 
