@@ -1,14 +1,11 @@
 """Every method and every attack in real jobs: what they import and read of the project is in their fingerprint.
 
-Jobs refuse what is not (zsr/guard.py), so that a run that ends well is the proof; one more file read by hand shows that
-the run would have failed.
+Jobs refuse what is not (zsr/guard.py, held by test_guard.py), so that a run that ends well is the proof.
 """
-
-import shutil
 
 import pytest
 import yaml
-from conftest import MINI, ROOT, Project
+from conftest import MINI, ROOT
 
 from zsr import registry
 
@@ -57,22 +54,15 @@ def all_attacks() -> dict:
     return config
 
 
-@pytest.fixture
-def used(finished: Project, tmp_path) -> Project:
-    """A copy in which the ingredients of the miniature are made."""
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True, copy_function=shutil.copy2)
-    return Project(tmp_path / "project")
-
-
-def test_every_method_stays_inside_its_fingerprint(used):
+def test_every_method_stays_inside_its_fingerprint(copy):
     config = all_methods()
     known = {model.get("method") for model in config["models"]} | {"published"}  # a file; test_published.py
     assert set(registry.names("methods")) <= known
-    used.configure(config)
-    used.snakemake("--keep-going")
+    copy.configure(config)
+    copy.snakemake("--keep-going")
 
 
-def test_every_attack_stays_inside_its_fingerprint(used):
+def test_every_attack_stays_inside_its_fingerprint(copy):
     config = all_attacks()
-    used.configure(config)
-    used.snakemake("--keep-going")
+    copy.configure(config)
+    copy.snakemake("--keep-going")

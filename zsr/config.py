@@ -4,11 +4,10 @@ The JSON schema (workflow/schemas/config.schema.yaml) knows the shape; the names
 readers are known from their files (`zsr.registry`), recipes from their dataclasses. Nothing here imports torch.
 """
 
-from pathlib import Path
-
-from zsr import config_text, lineage, registry
+from zsr import lineage, registry
 from zsr import protocol as protocols
 from zsr.backbones import complete_backbone, complete_published
+from zsr.config_text import read as read
 from zsr.config_values import plain_copy
 from zsr.data import transforms
 from zsr.datasets import datasets_used, definition, need_split
@@ -21,11 +20,6 @@ from zsr.registry import PACKAGE
 from zsr.results_folder import results_folder
 from zsr.schema import check_schema
 from zsr.settings import check_recipe, settings_of
-
-
-def read(path: Path) -> dict:
-    """One config file as it was written; `zsr.plan` completes it."""
-    return config_text.read(path)
 
 
 def complete(raw: dict) -> dict:

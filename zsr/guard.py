@@ -8,7 +8,7 @@ The fingerprint of a job's code (zsr/provenance.py) is what its imports say. Her
 - A job that imports or opens a file of the project that its fingerprint does not count fails there and then, in the
   process that does it. So does one that reads an environment variable which no spec holds.
 
-Importing from source costs 0.1 s for 75 files, and saves parsing them again for the check. The audit hook sees 20,000
+Importing from source costs 0.1 s for 75 files. The audit hook sees 20,000
 events while torch is imported, 2 ms. Stands on the standard library and `zsr.errors` alone: it is loaded first.
 """
 
@@ -60,7 +60,7 @@ class Watch:
         self.imported: set[str] = set()
         self.asking: set[str] = set()  # imported files that mention the environment, as stack frames name them
         self.allowed: frozenset[str] | None = None  # the fingerprint's files, once the spec is known
-        self.own: list[str] = []  # files and folders of the user: specs hold their digests, or what they say
+        self.own: set[str] = set()  # files and folders of the user: specs hold their digests, or what they say
         self.faults: list[str] = []  # found before anybody could be told
         self.on = False
         self.quiet = threading.local()
@@ -91,7 +91,18 @@ class Watch:
     def _note(self, name: str, data: bytes) -> None:
         self.used.setdefault(name, set()).add(data)
         if self.on and self.allowed is not None and name not in self.allowed:
-            raise outside(name, "imports" if name in self.imported else "reads")
+            raise self._outside(name)
+
+    def _outside(self, name: str) -> ZsrError:
+        """One line with the cure."""
+        if name in self.imported:
+            how, cure = "imports", "import it by its literal name"
+        else:
+            how, cure = "reads", "name it in `reads = (…)` of the module that reads it"
+        return ZsrError(
+            f"{name}: this job {how} it, and the fingerprint of its code does not count it, so a change of it would "
+            f"not make the result again; {cure} (docs/reruns.md)"
+        )
 
     def _is_own(self, name: str) -> bool:
         return any(name == place or name.startswith(f"{place}/") for place in self.own)
@@ -103,21 +114,10 @@ class Watch:
         self.allowed = frozenset(files)
         for name in self.used:
             if name not in self.allowed and not self._is_own(name):
-                raise outside(name, "imports" if name in self.imported else "reads")
+                raise self._outside(name)
 
 
 WATCH = Watch()
-
-
-def outside(name: str, how: str) -> ZsrError:
-    """One line with the cure."""
-    cure = (
-        "import it by its literal name" if how == "imports" else "name it in `reads = (…)` of the module that reads it"
-    )
-    return ZsrError(
-        f"{name}: this job {how} it, and the fingerprint of its code does not count it, so a change of it would not "
-        f"make the result again; {cure} (docs/reruns.md)"
-    )
 
 
 def of_project(path: str) -> str | None:
@@ -155,7 +155,7 @@ def own(*places: str | os.PathLike) -> None:
     for place in places:
         for spelling in (os.path.abspath(place), os.path.realpath(place)):
             if spelling.startswith(ROOT + os.sep):
-                WATCH.own.append(spelling[len(ROOT) + 1 :])
+                WATCH.own.add(spelling[len(ROOT) + 1 :])
 
 
 # -- modules from source ---------------------------------------------------------------------------------------------

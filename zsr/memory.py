@@ -10,6 +10,7 @@ import base64
 import json
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from zsr.errors import ZsrError
@@ -75,9 +76,15 @@ def known_params(memory: Path) -> list[str] | None:
 def metadata_name(path: str) -> str:
     """The file in which Snakemake remembers an output; longer names become folders that begin with @."""
     name = base64.urlsafe_b64encode(path.encode()).decode()
-    most = (os.pathconf(METADATA if METADATA.is_dir() else ".", "PC_NAME_MAX") or 255) - 1  # as Snakemake asks
+    most = longest_name()
     parts = [name[i : i + most] for i in range(0, len(name), most)]
     return os.path.join(*(f"@{part}" for part in parts[:-1]), parts[-1])
+
+
+@cache
+def longest_name() -> int:
+    """The characters of a name in Snakemake's memory; it asks the file system, and leaves one for the @."""
+    return (os.pathconf(METADATA if METADATA.is_dir() else ".", "PC_NAME_MAX") or 255) - 1
 
 
 def stale(plan: Plan, jobs: Iterable[Job]) -> list[str]:

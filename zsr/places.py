@@ -11,8 +11,6 @@ from zsr import guard
 from zsr.errors import ZsrError
 
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-
-
 REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 

@@ -121,10 +121,7 @@ def _closure(roots: tuple[str, ...], root: Path) -> frozenset[Path]:
 
 def hash_file(path: Path, docs: bool = False) -> str:
     """The hash of a file as it lies there; `docs`: docstrings count."""
-    try:
-        return hash_content(path.suffix, _read(path), docs)
-    except SyntaxError as error:
-        raise ZsrError(f"{path}:{error.lineno}: {error.msg}") from error
+    return hash_content(path.suffix, _read(path), docs)
 
 
 @cache

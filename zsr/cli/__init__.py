@@ -5,7 +5,6 @@ import importlib
 import io
 import os
 import sys
-import unicodedata
 from pathlib import Path
 
 from zsr import config
@@ -74,13 +73,12 @@ def _flushed(status: int | str) -> int | str:
     return status
 
 
-def _one_line(error: ZsrError | OSError) -> str:
-    """What a mistake says, with line breaks and other control characters, which names can hold, written as escapes."""
-    text = str(error)
-    if isinstance(error, OSError):
-        text = f"{error.filename or 'the output'}: {error.strerror or error}; free space or mend the permissions"
-    breaks = ("Cc", "Zl", "Zp")
-    return "".join(repr(sign)[1:-1] if unicodedata.category(sign) in breaks else sign for sign in text)
+def _one_line(error: ZsrError | OSError) -> ZsrError:
+    """What a mistake says."""
+    if isinstance(error, ZsrError):
+        return error
+    place = error.filename or "the output"
+    return ZsrError(f"{place}: {error.strerror or error}; free space or mend the permissions")
 
 
 def plan_of(given: argparse.Namespace) -> Plan:

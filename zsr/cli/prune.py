@@ -59,7 +59,7 @@ def prune(plan: Plan, given: argparse.Namespace) -> int:
 
 def _other(plan: Plan, path: Path) -> Plan:
     """The plan of another config whose results lie in the same folder."""
-    other = Plan(config.read(Path(path)))
+    other = Plan(config.read(path))
     if other.results.resolve() != plan.results.resolve():
         raise ZsrError(f"--keep {path}: its results lie in {other.results}, not in {plan.results}; leave it out")
     return other

@@ -10,9 +10,7 @@ import mmap
 import os
 import shutil
 import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +18,11 @@ import numpy as np
 from zsr.arrays import reserve
 from zsr.data.image import prepared
 from zsr.data.pictures import Item, Pictures
+from zsr.data.side_by_side import side_by_side
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
 from zsr.progress import Progress
 
-IN_FLIGHT = 8  # pictures per worker
 SAVE = 30.0  # seconds between notes of what is done
 RELEASE = 1 << 28  # bytes of decoded pixels after which their pages are given back
 
@@ -38,7 +36,6 @@ def fill(pictures: Pictures, transform: Transform, target: Path, key: str, worke
     array, done = _resume(target, note, (count, *shape))
     progress = Progress("decoding", count, int(done.sum()))
     last = time.monotonic()
-    pending: deque[tuple[Item, Future]] = deque()
 
     def work(item: Item) -> None:
         image = prepared(item.content, item.name, transform)
@@ -49,32 +46,19 @@ def fill(pictures: Pictures, transform: Transform, target: Path, key: str, worke
             )
         array[item.row] = image
 
-    settled, often = 0, max(1, RELEASE // int(np.prod(shape)))
-
-    def settle() -> None:
-        nonlocal settled
-        item, future = pending.popleft()
-        future.result()
-        done[item.row] = True
-        progress.step()
-        settled += 1
-        if settled % often == 0:
-            release(array)
-
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in pictures.fetch(np.flatnonzero(~done)):
-                pending.append((item, pool.submit(work, item)))
-                if len(pending) >= IN_FLIGHT * workers:
-                    settle()
+    often = max(1, RELEASE // int(np.prod(shape)))
+    try:
+        with closing(side_by_side(work, pictures.fetch(np.flatnonzero(~done)), workers)) as finished:
+            for settled, item in enumerate(finished, 1):
+                done[item.row] = True
+                progress.step()
+                if settled % often == 0:
+                    release(array)
                 if time.monotonic() - last > save:
                     last = _note(array, done, note)
-            while pending:
-                settle()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            _note(array, done, note)
-            raise
+    except BaseException:
+        _note(array, done, note)
+        raise
     if not done.all():
         raise ZsrError(f"{int((~done).sum())} of {count} pictures are not in the archive that lists them")
     array.flush()

@@ -4,20 +4,18 @@ Each picture is decoded once, as the cells will do it: one that is cut short is 
 training. That costs what one epoch costs to decode.
 """
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from zsr.data.encoded import TABLE
 from zsr.data.image import prepared
-from zsr.data.pictures import Pictures
+from zsr.data.pictures import Item, Pictures
+from zsr.data.side_by_side import side_by_side
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
 from zsr.progress import Progress
-
-IN_FLIGHT = 8  # pictures per worker
 
 
 def pack(pictures: Pictures, transform: Transform, images: Path, table: Path, workers: int) -> dict:
@@ -26,24 +24,19 @@ def pack(pictures: Pictures, transform: Transform, images: Path, table: Path, wo
     rows["label"] = pictures.labels
     progress = Progress("packing", len(rows))
     place = 0
-    pending: deque[Future] = deque()
-    with images.open("wb") as file, ThreadPoolExecutor(workers) as pool:
+
+    def check(item: Item) -> None:
+        if not isinstance(item.content, bytes):
+            raise ZsrError(f"{item.name}: is not encoded in its source; remove `encoded` for this split")
+        prepared(item.content, item.name, transform)
+
+    finished = side_by_side(check, pictures.fetch(np.arange(len(rows))), workers)
+    with images.open("wb") as file, closing(finished):
         begin = _head(file, 0)
-        try:
-            for item in pictures.fetch(np.arange(len(rows))):
-                if not isinstance(item.content, bytes):
-                    raise ZsrError(f"{item.name}: is not encoded in its source; remove `encoded` for this split")
-                pending.append(pool.submit(prepared, item.content, item.name, transform))
-                if len(pending) >= IN_FLIGHT * workers:
-                    pending.popleft().result()
-                rows[item.row]["start"], rows[item.row]["bytes"] = place, len(item.content)
-                place += file.write(item.content)
-                progress.step()
-            while pending:
-                pending.popleft().result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for item in finished:
+            rows[item.row]["start"], rows[item.row]["bytes"] = place, len(item.content)
+            place += file.write(item.content)
+            progress.step()
         file.seek(0)
         if _head(file, place) != begin:
             raise ZsrError(f"{images}: the header of a .npy grew; this numpy leaves no room in it")
