@@ -36,9 +36,8 @@ class TrainLog:
         """Log one step."""
         if self.file is None:
             kept = [line for line in self.rows if self._step(line) < row["step"]]
-            self.file = self.path.open(
-                "w", encoding="utf-8", buffering=1
-            )  # whole lines: a checkpoint never knows more than the log
+            # line by line: a checkpoint never knows more than the log
+            self.file = self.path.open("w", encoding="utf-8", buffering=1)
             self.file.writelines(f"{line}\n" for line in kept)
         self.file.write(json.dumps(row) + "\n")
         for name, value in row.items():
