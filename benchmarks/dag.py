@@ -24,8 +24,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from zsr.memory import metadata_name  # noqa: E402
-from zsr.plan import Plan  # noqa: E402
+from zsr.checks.stale_results import metadata_name  # noqa: E402
+from zsr.plan.plan import Plan  # noqa: E402
 
 BARE = """
 CELLS = {cells}
@@ -151,7 +151,9 @@ def cost(folder: Path, *command: str) -> tuple[float, float]:
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-PLANNING = "import yaml; from zsr.plan import Plan; plan = Plan(yaml.safe_load(open('config.yaml'))); plan.report.text"
+PLANNING = (
+    "import yaml; from zsr.plan.plan import Plan; plan = Plan(yaml.safe_load(open('config.yaml'))); plan.report.text"
+)
 
 
 def measure_fresh(cells: int) -> None:

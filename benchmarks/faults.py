@@ -17,10 +17,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-from conftest import MINI, copy_project  # noqa: E402
-from killing import VICTIMS, digests, torment  # noqa: E402
+from support.killing import VICTIMS, digests, torment  # noqa: E402
+from support.project import MINI, copy_project  # noqa: E402
 
-from zsr.plan import Plan  # noqa: E402
+from zsr.plan.plan import Plan  # noqa: E402
 
 SHARE = {
     "prepare": 4,

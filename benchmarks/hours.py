@@ -17,10 +17,10 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from zsr.config import read
+from zsr.config.complete import read
 from zsr.data.transforms import pixels
-from zsr.graph import Job
-from zsr.plan import Plan
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
 
 PASSES = 100 * 256 / 21  # forward and backward a second, ViT-B/32 at 224
 UNIT = 512 / 100_000 / 3  # seconds of one forward and backward of one image in training

@@ -32,13 +32,13 @@ def random_weights(architecture: str, path: Path) -> str:
     import torch
     from safetensors.torch import save_file
 
-    from zsr.store import digest
+    from zsr.hashing import file_digest
 
     if not path.exists():
         torch.manual_seed(0)
         clip = open_clip.create_model(architecture, pretrained=None)
         save_file({name: value.contiguous() for name, value in clip.state_dict().items()}, path)
-    return digest(path)
+    return file_digest(path)
 
 
 def miniature(folder: Path) -> dict:

@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zsr import layout
 from zsr.errors import ZsrError
-from zsr.report.comparisons import LEVEL
-from zsr.rows import read_rows
-from zsr.store import read_record
+from zsr.report.tables.comparisons import LEVEL
+from zsr.storage import layout
+from zsr.storage.records import read_record
+from zsr.storage.rows import read_rows
 
 DRAWS = 4000
 COLUMN = ("backbone", "protocol", "attack", "eps")

@@ -15,12 +15,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 
-import chromium  # noqa: E402
-import synthetic  # noqa: E402
+from support import chromium, synthetic  # noqa: E402
 
-from zsr.gallery import SIDE  # noqa: E402
-from zsr.report import figures, page, tables  # noqa: E402
-from zsr.shown import LIMIT  # noqa: E402
+from zsr.evaluation.gallery import SIDE  # noqa: E402
+from zsr.plan.gallery_cells import LIMIT  # noqa: E402
+from zsr.report.figures import build  # noqa: E402
+from zsr.report.page import page  # noqa: E402
+from zsr.report.tables import build as tables  # noqa: E402
 
 
 def main() -> None:
@@ -33,8 +34,8 @@ def main() -> None:
     built = tables.build(results.cells, results.rows, results.models)
     told(f"tables of {len(results.cells)} cells of {given.images} images", started)
     started = time.monotonic()
-    specs = {name: figures.spec(chart) for name, chart in figures.build(built, synthetic.logs(results)).items()}
-    pictures = {name: figures.svg(spec) for name, spec in specs.items()}
+    specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
+    pictures = {name: build.svg(spec) for name, spec in specs.items()}
     told("figures", started)
     started = time.monotonic()
     entries, shots, _ = synthetic.gallery(results, count=LIMIT, side=SIDE, fates=["fell"])

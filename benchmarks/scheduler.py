@@ -1,4 +1,6 @@
-"""What Snakemake's scheduler costs while jobs run: as it comes, and without its limit of starts (zsr/scheduler.py).
+"""What Snakemake's scheduler costs while jobs run: as it comes, and without its limit of starts.
+
+The limit is lifted by zsr/jobs/snakemake_scheduler.py.
 
     python benchmarks/scheduler.py [jobs ...]     (default: 150 300)
 
@@ -30,7 +32,7 @@ onsuccess:
     print(f"\\nprocessor {{time.process_time():.3f}}")
 """
 UNLIMITED = """
-from zsr.scheduler import look_when_jobs_end
+from zsr.jobs.snakemake_scheduler import look_when_jobs_end
 onstart:
     look_when_jobs_end(workflow.scheduler)
 """

@@ -30,13 +30,13 @@ from lines import append
 from torch import Tensor
 
 from zsr import registry
-from zsr.attacks.inner import Perturbed
+from zsr.attacks.core.training_attack import Perturbed
 from zsr.data.drawing import scene
-from zsr.methods.base import Batch, Method
+from zsr.methods.core.base import Method
+from zsr.methods.core.task import Batch, Task
 from zsr.models.backbone import Backbone, build
-from zsr.models.words import vocabulary
-from zsr.task import Task
-from zsr.train import ATTACK_SCALE, autocast
+from zsr.models.word_tokenizer import vocabulary
+from zsr.training.fine_tune import ATTACK_SCALE, autocast
 
 RESULTS = Path(__file__).with_name("results") / "train_step.csv"
 COLUMNS = ("machine", "device", "arch", "batch", "method", "classes", "side", "ms", "over_ours", "peak_mb", "torch")
@@ -93,7 +93,7 @@ class StepVariants:
         return F.normalize(self.backbone.encode_text(self.sentences), dim=1)
 
     def ours(self) -> None:
-        """As `zsr.train` does it."""
+        """As `zsr.training.fine_tune` does it."""
         self.update(self.method)
 
     def reference(self) -> None:

@@ -53,7 +53,7 @@ class Cosine(nn.Module):
     def __init__(self):
         super().__init__()
         from zsr.models.backbone import build
-        from zsr.models.words import vocabulary
+        from zsr.models.word_tokenizer import vocabulary
 
         arch = {
             "embed_dim": 32, "logit_scale": 100.0, "mean": MEAN, "std": STD, "tokenizer": "words",

@@ -1,6 +1,7 @@
-"""ε and lengths as people write them, and ε as a spec holds it: exact, with one spelling."""
+"""The numbers of an attack: ε and lengths as people write them, exact and with one spelling; counts above 0."""
 
 import math
+import numbers
 import re
 from fractions import Fraction
 
@@ -8,6 +9,7 @@ from zsr.errors import ZsrError, short
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 DIGITS = 40  # of one number: nobody writes more, and Python would compute with millions
+COUNTS = ("steps", "restarts", "targets", "queries", "eot")  # without a restart every image would look robust
 SMALLEST, LARGEST = Fraction(1, 10**8), 10**6  # ε below adds nothing to a float32 pixel, above holds every image
 
 
@@ -75,3 +77,11 @@ def length(text: float | str, eps: float, where: str = "step_size") -> float:
     if not 0 <= value <= LARGEST or (value == 0 and eps > 0):
         raise ZsrError(f"{where}: '{short(text)}' is no length; write a number above 0, '1/255', 'eps/4' or '2*eps'")
     return value
+
+
+def check_counts(settings: dict, where: str) -> None:
+    """Refuse a count below 1; called by the plan, before anything runs, and by every attack that is made."""
+    for name in COUNTS:
+        value = settings.get(name, 1)
+        if not isinstance(value, numbers.Integral) or value < 1:
+            raise ZsrError(f"{where}: {name} is {value!r}; it needs at least one step, restart, target and query")

@@ -2,7 +2,7 @@
 
 `describe` reads settings and defaults from the syntax tree, so that the plan (which every cluster job parses again)
 never imports torch; `load` imports the one module that is named. No package imports all of its components: a job
-depends on the code of the method and the attack that it runs, and on no other's (see `zsr.provenance`).
+depends on the code of the method and the attack that it runs, and on no other's (see `zsr.plan.fingerprint`).
 """
 
 import ast

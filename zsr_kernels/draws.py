@@ -1,8 +1,8 @@
 """Random numbers as a function of (seed, image, stream, position): a counter-based generator, the same on every device.
 
 Two words are hashed from (seed, image key, stream), and position i of that stream is mix(mix(i + a) ^ b) >> 8, in units
-of 2^-24. It serves random starts and random search; it is no cryptography. `tests/test_kernels_reference.py` checks
-uniformity, correlations between keys, seeds and streams, and pins the numbers themselves.
+of 2^-24. It serves random starts and random search; it is no cryptography. It is tested for uniformity,
+correlations between keys, seeds and streams, and pins the numbers themselves.
 """
 
 import math

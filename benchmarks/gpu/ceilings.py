@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gpu.bench import Bench, per_second
-from zsr.arithmetic import arithmetic
+from zsr.models.precision import arithmetic
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "tf32": torch.float32, "fp32": torch.float32}
 

@@ -19,17 +19,17 @@ from safetensors.torch import load_file, save_file
 from gpu.towers import definition
 from zsr import registry
 from zsr.attacks import Normalized, Verdicts, attack
-from zsr.checkpoint import Checkpoint
-from zsr.data.readers.base import Chunk
-from zsr.data.setfile import set_file
-from zsr.evaluate import ZeroShot
+from zsr.data.prepared import Chunk
+from zsr.data.set_files import set_file
+from zsr.evaluation.cell import ZeroShot
+from zsr.evaluation.class_embeddings import class_embeddings
+from zsr.methods.core.source_set import Source
+from zsr.methods.core.task import Task
 from zsr.models.backbone import Backbone, build
-from zsr.pretrain import Pretraining, PretrainRecipe
-from zsr.prompts import class_embeddings
-from zsr.recipe import Recipe
-from zsr.source import Source
-from zsr.task import Task
-from zsr.train import fine_tune, trained_tensors
+from zsr.training.checkpoint import Checkpoint
+from zsr.training.fine_tune import fine_tune, trained_tensors
+from zsr.training.pretrain import Pretraining, PretrainRecipe
+from zsr.training.recipe import Recipe
 
 TRAIN_EPS, EPS = 4 / 255, 2 / 255  # with the second, about a third to a half of the images are robust
 BACKBONE, WHOLE, AGAIN = "backbone.safetensors", "whole.safetensors", "again.safetensors"

@@ -112,7 +112,7 @@ def engine(case: str, side: str, rate: Goal, predicted: str, share: Goal, predic
 
 QUESTIONS = [
     # -- correct ------------------------------------------------------------------------------------------------------
-    Question("correct", "tests/kernel_cases.py: failed cases (all shapes and dtypes, NaN through the clamps)",
+    Question("correct", "tests/support/kernel_cases.py: failed cases (all shapes and dtypes, NaN through the clamps)",
              Pattern("*", "*", "failures"), at_most(0), "0"),
     *(Question("correct", f"`{name}`, 32 × 3 × 224²: largest difference from the reference on the GPU and on the CPU",
                Pattern(f"large {name}", "against*", "largest difference"), at_most(bound), predicted)

@@ -8,12 +8,12 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zsr.arithmetic import flags
 from zsr.attacks import Normalized, Verdicts, attack
-from zsr.backbones import ARCHS
-from zsr.evaluate import ZeroShot
+from zsr.config.backbones import ARCHS
+from zsr.evaluation.cell import ZeroShot
 from zsr.models.backbone import build
-from zsr.models.light import part
+from zsr.models.open_clip_light import part
+from zsr.models.precision import flags
 from zsr_kernels import reference
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

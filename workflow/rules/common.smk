@@ -13,26 +13,26 @@ from snakemake.exceptions import WorkflowError
 # the checkout first: rules, library and kernels of one version
 sys.path.insert(0, workflow.basedir)
 
-from zsr import layout, runlock
-from zsr.checkout import refuse_other_checkout
-from zsr.ctrl_c import stop_on_ctrl_c
-from zsr.data.changed import refuse_changed
-from zsr.data.needs import check_variables, shortages
+from zsr.storage import layout, run_lock
+from zsr.checks.checkout import refuse_other_checkout
+from zsr.jobs.ctrl_c import stop_on_ctrl_c
+from zsr.checks.changed_files import refuse_changed
+from zsr.checks.required_files import check_variables, shortages
 from zsr.data.sources import tell_jobs
-from zsr.device import (
+from zsr.config.device import (
     refuse_auto_on_cluster,
     refuse_missing_gpu,
     refuse_other_device,
     unused_gpu_warning,
 )
 from zsr.errors import ZsrError
-from zsr.job import prefer_this_python
-from zsr.memory import METADATA, adoptable_notice, refuse_forgotten
-from zsr.places import expand
-from zsr.plan import Plan
-from zsr.results_folder import mark
-from zsr.scheduler import look_when_jobs_end
-from zsr.store import check_writable
+from zsr.jobs.run import prefer_this_python
+from zsr.checks.stale_results import METADATA, adoptable_notice, refuse_forgotten
+from zsr.env_paths import expand
+from zsr.plan.plan import Plan
+from zsr.storage.results_folder import mark
+from zsr.jobs.snakemake_scheduler import look_when_jobs_end
+from zsr.storage.records import check_writable
 
 ROOT = workflow.basedir
 
@@ -81,7 +81,7 @@ DEVICE = PLAN.config["device"]
 THREADS = PLAN.config["threads"]
 
 # Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
-# They ignore Ctrl-C: zsr/ctrl_c.py asks them to stop.
+# They ignore Ctrl-C: zsr/jobs/ctrl_c.py asks them to stop.
 HOOKS = workflow.is_main_process and not getattr(
     workflow.execution_settings, "no_hooks", True
 )
@@ -111,12 +111,12 @@ def hold_results():
     """No other run may write these results meanwhile. Dry runs and the jobs of a cluster have no hooks: they hold
     nothing."""
     with one_line():
-        runlock.take(PLAN.results)
+        run_lock.take(PLAN.results)
 
 
 def release_results():
     """Let other runs in; where no hook is called, the end of the process does it."""
-    runlock.release(PLAN.results)
+    run_lock.release(PLAN.results)
 
 
 def mark_results():

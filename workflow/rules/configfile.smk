@@ -1,4 +1,4 @@
-# The text of the config, read before Snakemake's own readers get it wrong (zsr/config_text.py says where they do).
+# The text of the config, read before Snakemake's own readers get it wrong (zsr/config/text.py says where they do).
 
 import sys
 
@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 # the checkout first: rules, library and kernels of one version
 sys.path.insert(0, workflow.basedir)
 
-from zsr.config_text import check_files
+from zsr.config.text import check_files
 from zsr.errors import ZsrError
 
 try:

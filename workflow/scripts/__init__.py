@@ -1,5 +1,5 @@
 """One entry point per rule: read the spec, call the library, write the files."""
 
-from zsr.guard import watch_job
+from zsr.guard.start import watch_job
 
 watch_job()

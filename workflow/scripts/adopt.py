@@ -3,7 +3,7 @@
 from safetensors.numpy import save_file
 
 from zsr import registry
-from zsr.job import Job, run
+from zsr.jobs.run import Job, run
 
 
 def work(job: Job) -> None:

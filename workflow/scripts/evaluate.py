@@ -6,14 +6,16 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from zsr import arrays, chain, evaluate
-from zsr.cost import peak_megabytes
+from zsr.data import prepared
 from zsr.epsilon import eps_of
-from zsr.examples import write_examples
-from zsr.job import START, Job, run
+from zsr.evaluation import cell as evaluate
+from zsr.evaluation import chaining
+from zsr.jobs.cost import peak_megabytes
+from zsr.jobs.run import START, Job, run
+from zsr.methods.core.loading import load_trained
 from zsr.models.backbone import Backbone
-from zsr.models.trained import load_trained
-from zsr.rows import write_rows
+from zsr.storage.examples import write_examples
+from zsr.storage.rows import write_rows
 
 
 def work(job: Job) -> None:
@@ -25,12 +27,12 @@ def work(job: Job) -> None:
         base = "source_backbone" if "source_backbone" in spec["needs"] else "backbone"
         source = attacked(job, base, "source", "source_head")[1]
     classes = len(job.record("head")["spec"]["classes"])
-    images, labels = arrays.read(job.input("data").with_name("images.npy"), job.record("data"), classes)
+    images, labels = prepared.read(job.input("data").with_name("images.npy"), job.record("data"), classes)
     started = time.time()
     eps = float(eps_of(spec["eps"], "eps", spec["norm"]))
-    fallen = chain.fallen(job, evaluate.places(len(labels), spec))
+    fallen = chaining.fallen(job, evaluate.places(len(labels), spec))
     cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, eps, fallen["index"], source)
-    columns = chain.merge(evaluate.columns(cell), fallen)
+    columns = chaining.merge(evaluate.columns(cell), fallen)
     write_rows(job.outputs["rows"], columns)
     places, examples = evaluate.kept(cell, spec)
     write_examples(job.outputs["examples"], places, images, examples, radius=eps if spec["norm"] == "linf" else 0.0)

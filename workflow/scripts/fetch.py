@@ -5,11 +5,11 @@ import json
 from safetensors.torch import save_file
 
 from zsr.errors import ZsrError
-from zsr.job import Job, run
+from zsr.jobs.run import Job, run
 from zsr.models import catalogue, hub, weights
 from zsr.models.backbone import save_tensors
 from zsr.models.convert import check_gelu, convert
-from zsr.unreadable import reading
+from zsr.storage.unreadable import reading
 
 
 def work(job: Job) -> None:

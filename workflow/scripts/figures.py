@@ -2,18 +2,19 @@
 
 import json
 
-from zsr import gather
-from zsr.job import Job, run
-from zsr.reading import read_by
-from zsr.report import csvs, figures
+from zsr.jobs.run import Job, run
+from zsr.report import csv_tables
+from zsr.report.figures import build
+from zsr.results import collect
+from zsr.storage.bytes_read import read_by
 
 
 def work(job: Job) -> None:
-    tables = csvs.read(job.input("tables").parent, job.record("tables"))
-    plan = gather.rebuild(job.spec["config"], job.results)
-    charts = figures.build(tables, gather.logs(plan))
+    tables = csv_tables.read(job.input("tables").parent, job.record("tables"))
+    plan = collect.rebuild(job.spec["config"], job.results)
+    charts = build.build(tables, collect.logs(plan))
     job.outputs["charts"].write_text(
-        json.dumps({name: figures.spec(chart) for name, chart in charts.items()}), encoding="utf-8"
+        json.dumps({name: build.spec(chart) for name, chart in charts.items()}), encoding="utf-8"
     )
     job.facts["figures"] = sorted(charts)
     job.read = read_by(plan, plan.figures)

@@ -7,20 +7,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zsr import arrays, registry
-from zsr.checkpoint import Checkpoint
-from zsr.cost import peak_megabytes
-from zsr.distributed import Follower, peers
+from zsr import registry
+from zsr.data import prepared as arrays
 from zsr.epsilon import eps_of
-from zsr.job import Job, run
-from zsr.methods.base import Method
+from zsr.jobs.cost import peak_megabytes
+from zsr.jobs.run import Job, run
+from zsr.methods.core.base import Method
+from zsr.methods.core.loading import load_trained
+from zsr.methods.core.processes import Peers
+from zsr.methods.core.task import Task
 from zsr.models.backbone import load_backbone
-from zsr.models.trained import load_trained
-from zsr.peers import Peers
-from zsr.recipe import Recipe
-from zsr.task import Task
-from zsr.train import Source, fine_tune, trained_tensors
-from zsr.trainlog import TrainLog
+from zsr.training.checkpoint import Checkpoint
+from zsr.training.distributed import Follower, peers
+from zsr.training.fine_tune import Source, fine_tune, trained_tensors
+from zsr.training.log import TrainLog
+from zsr.training.recipe import Recipe
 
 
 def work(job: Job) -> None:

@@ -6,16 +6,18 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from zsr import arrays, gallery, gather, loading
+from zsr.data import prepared
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError
-from zsr.examples import pixels, read_examples, stored
-from zsr.job import Job, run
-from zsr.plan import Plan
-from zsr.reading import read_by
-from zsr.rows import read_rows
-from zsr.shown import LIMIT
-from zsr.store import check_digest, read_record
+from zsr.evaluation import gallery
+from zsr.jobs.run import Job, run
+from zsr.plan.gallery_cells import LIMIT
+from zsr.plan.plan import Plan
+from zsr.results import collect, models
+from zsr.storage.bytes_read import read_by
+from zsr.storage.examples import pixels, read_examples, stored
+from zsr.storage.records import check_digest, read_record
+from zsr.storage.rows import read_rows
 
 MOST = 4  # images of one cell
 
@@ -25,14 +27,14 @@ def work(job: Job) -> None:
     entries: list[dict] = []
     pictures = Pictures()
     if job.spec["config"] is not None:
-        plan = gather.rebuild(job.spec["config"], job.results)
+        plan = collect.rebuild(job.spec["config"], job.results)
         if plan.digest(plan.shown) != job.spec["cells"]:
             raise ZsrError("gallery: code or config changed after this job was planned; run snakemake again")
         each = max(1, min(MOST, LIMIT // len(plan.shown)))
         by_model = sorted(plan.shown, key=lambda cell: cell.wildcards["model"])  # each model is loaded once
         for _, cells in groupby(by_model, key=lambda cell: cell.wildcards["model"]):
             cells = list(cells)
-            loaded = loading.model(plan, cells[0].needs["model"])
+            loaded = models.model(plan, cells[0].needs["model"])
             for cell in cells:
                 entries += look(plan, cell, loaded, each, pictures)
         places = {cell.record: i for i, cell in enumerate(plan.shown)}
@@ -65,7 +67,7 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
     data = cell.needs["data"]
     asked = plan.asked[cell.record]
     classes = plan.config["datasets"][asked.dataset]["classes"]
-    images, _ = arrays.read(
+    images, _ = prepared.read(
         plan.results / data.outputs["images"], read_record(plan.results / data.record, data.hash), len(classes)
     )
     table = read_rows(plan.results / cell.outputs["rows"], record["digests"]["rows"])
@@ -79,7 +81,7 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
     x_adv[felled] = torch.from_numpy(read_examples(path, images, [kept[chosen[i]] for i in felled]).x_adv)
     backbone = loaded[0]
     mean, std = torch.tensor(backbone.mean), torch.tensor(backbone.std)
-    net = loading.zero_shot(plan, cell, loaded)
+    net = models.zero_shot(plan, cell, loaded)
     norm = cell.spec["norm"]
     looks = gallery.look(net, mean, std, x, x_adv, float(eps_of(cell.spec["eps"], "eps", norm)), norm)
     found = []
@@ -94,7 +96,7 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
                 "backbone": asked.backbone,
                 "id": cell.wildcards["model"],
                 "dataset": asked.dataset,
-                "attack": gather.label(plan, cell),
+                "attack": collect.label(plan, cell),
                 "eps": cell.spec["eps"],
                 "index": index,
                 "label": classes[row["label"]],

@@ -3,9 +3,9 @@
 import torch
 from safetensors.torch import save_file
 
-from zsr.job import Job, run
+from zsr.evaluation.class_embeddings import class_embeddings, nearest_cosine
+from zsr.jobs.run import Job, run
 from zsr.models.backbone import load_backbone
-from zsr.prompts import class_embeddings, nearest_cosine
 
 
 def work(job: Job) -> None:

@@ -2,9 +2,9 @@
 
 from safetensors.numpy import load_file, save_file
 
-from zsr.interpolation import mix, offsets
-from zsr.job import Job, run
-from zsr.store import check_digest
+from zsr.jobs.run import Job, run
+from zsr.storage.records import check_digest
+from zsr.training.interpolation import mix, offsets
 
 
 def work(job: Job) -> None:

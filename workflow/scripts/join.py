@@ -5,19 +5,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from zsr import guard
-from zsr.captions import read_pairs
-from zsr.checkpoint import Checkpoint
-from zsr.cost import peak_megabytes
-from zsr.duals import folder_digest
 from zsr.errors import ZsrError
-from zsr.job import Job, run
-from zsr.join import JoinRecipe, check, joining, pairs
-from zsr.models import hub, parts, sentence, weights
+from zsr.guard.watch import own
+from zsr.hashing import encoder_digest, file_digest
+from zsr.jobs.cost import peak_megabytes
+from zsr.jobs.run import Job, run
+from zsr.models import dual_parts, hub, sentence_encoder, weights
 from zsr.models.backbone import Backbone, save_tensors
 from zsr.progress import Progress
-from zsr.store import digest
-from zsr.trainlog import TrainLog
+from zsr.training.captions import read_pairs
+from zsr.training.checkpoint import Checkpoint
+from zsr.training.log import TrainLog
+from zsr.training.projection import JoinRecipe, check, joining, pairs
 
 IMAGE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as timm's repositories have them
 
@@ -27,18 +26,18 @@ def work(job: Job) -> None:
     torch.set_num_threads(spec.get("threads", 1))
     sources, planned = spec["parts"], spec["definition"]
     place, find = text_place(job, sources["text"], planned["text_cfg"]["form"])
-    text, text_tensors = parts.text_of(planned["text_cfg"]["form"], find, place)
+    text, text_tensors = dual_parts.text_of(planned["text_cfg"]["form"], find, place)
     path = image_file(job, sources["image"])
-    definition = parts.whole(planned, text)
-    backbone = parts.assemble(definition, spec.get("seed", 0), weights.read(path)[0], text_tensors, path, place)
-    job.facts["sha256"] = {"image": digest(path), "text": text_digest(find)}
+    definition = dual_parts.whole(planned, text)
+    backbone = dual_parts.assemble(definition, spec.get("seed", 0), weights.read(path)[0], text_tensors, path, place)
+    job.facts["sha256"] = {"image": file_digest(path), "text": text_digest(find)}
     if "recipe" in spec:
         learn(job, backbone)
     else:
         file = job.input("projection")
         weights.check(file, sources["projection"]["sha256"])
-        parts.project(backbone, parts.projection(file), file)
-        job.facts["sha256"]["projection"] = digest(file)
+        dual_parts.project(backbone, dual_parts.projection(file), file)
+        job.facts["sha256"]["projection"] = file_digest(file)
         job.outputs["log"].write_text("", encoding="utf-8")
         job.facts["cost"] = {}
     save_file(save_tensors(backbone), job.outputs["weights"])
@@ -61,7 +60,7 @@ def image_file(job: Job, source: dict) -> Path:
     return path
 
 
-def text_place(job: Job, source: dict, form: str) -> tuple[str, sentence.Find | Path]:
+def text_place(job: Job, source: dict, form: str) -> tuple[str, sentence_encoder.Find | Path]:
     """(how errors call it, the file of vectors or what finds a file of the sentence encoder), checked."""
     if "hub" in source:
         return f"hub repository {source['hub']}", lambda name: hub.find(source["hub"], name, source.get("revision"))
@@ -70,8 +69,8 @@ def text_place(job: Job, source: dict, form: str) -> tuple[str, sentence.Find | 
         weights.check(path, source["sha256"])
         return str(path), path
     folder = path.parent
-    guard.own(folder)
-    if (found := folder_digest(folder)) != source["sha256"]:
+    own(folder)
+    if (found := encoder_digest(folder)) != source["sha256"]:
         raise ZsrError(f"{folder}: its sha256 is {found}, the config says {source['sha256']}; other files, or damaged")
 
     def find(name: str) -> Path:
@@ -82,9 +81,9 @@ def text_place(job: Job, source: dict, form: str) -> tuple[str, sentence.Find | 
     return str(folder), find
 
 
-def text_digest(find: sentence.Find | Path) -> str:
+def text_digest(find: sentence_encoder.Find | Path) -> str:
     """What the record says of the text side."""
-    return digest(find if isinstance(find, Path) else find(sentence.WEIGHTS))
+    return file_digest(find if isinstance(find, Path) else find(sentence_encoder.WEIGHTS))
 
 
 def learn(job: Job, backbone: Backbone) -> None:

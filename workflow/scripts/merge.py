@@ -1,11 +1,11 @@
 """Merge the shards of a cell into the rows and the summary that one evaluation would have made."""
 
-from zsr.examples import read_table, write_table
-from zsr.job import Job, run
-from zsr.merge import merged_examples, merged_facts, merged_rows
-from zsr.reading import hash_of
-from zsr.rows import read_rows, write_rows
-from zsr.store import check_digest, read_record
+from zsr.evaluation.shards import merged_examples, merged_facts, merged_rows
+from zsr.jobs.run import Job, run
+from zsr.storage.bytes_read import hash_of
+from zsr.storage.examples import read_table, write_table
+from zsr.storage.records import check_digest, read_record
+from zsr.storage.rows import read_rows, write_rows
 
 
 def work(job: Job) -> None:

@@ -3,7 +3,7 @@
 import json
 
 from zsr import registry
-from zsr.job import Job, run
+from zsr.jobs.run import Job, run
 
 
 def work(job: Job) -> None:

@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from zsr.captions import all_texts, of_class, read_pairs
-from zsr.checkpoint import Checkpoint
-from zsr.cost import peak_megabytes
-from zsr.distil import Distilling, DistilRecipe, ask, check_student
-from zsr.job import Job, run
+from zsr.jobs.cost import peak_megabytes
+from zsr.jobs.run import Job, run
 from zsr.models.backbone import Backbone, build, load_backbone, save_tensors
-from zsr.pretrain import CHUNK, Pretraining, PretrainRecipe
 from zsr.progress import Progress
-from zsr.trainlog import TrainLog
+from zsr.training.captions import all_texts, of_class, read_pairs
+from zsr.training.checkpoint import Checkpoint
+from zsr.training.distillation import Distilling, DistilRecipe, ask, check_student
+from zsr.training.log import TrainLog
+from zsr.training.pretrain import CHUNK, Pretraining, PretrainRecipe
 
 
 def work(job: Job) -> None:

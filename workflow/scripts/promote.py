@@ -2,10 +2,10 @@
 
 from safetensors.numpy import load_file, save_file
 
-from zsr.interpolation import over
-from zsr.job import Job, run
+from zsr.jobs.run import Job, run
 from zsr.models.backbone import definition_of
-from zsr.store import check_digest
+from zsr.storage.records import check_digest
+from zsr.training.interpolation import over
 
 
 def work(job: Job) -> None:

@@ -2,11 +2,11 @@
 
 from safetensors.torch import load_file, save_file
 
-from zsr.job import Job, run
+from zsr.jobs.run import Job, run
 from zsr.models import hub, weights
 from zsr.models.backbone import definition_of
 from zsr.models.convert import changed, check_gelu, check_text, tower_of
-from zsr.store import check_digest
+from zsr.storage.records import check_digest
 
 
 def work(job: Job) -> None:

@@ -2,24 +2,25 @@
 
 from pathlib import Path
 
-from zsr import gather
 from zsr.errors import ZsrError
-from zsr.job import Job, run
-from zsr.reading import read_by
-from zsr.report import csvs, tables
-from zsr.rows import read_rows
+from zsr.jobs.run import Job, run
+from zsr.report import csv_tables
+from zsr.report.tables import build
+from zsr.results import collect
+from zsr.storage.bytes_read import read_by
+from zsr.storage.rows import read_rows
 
 
 def work(job: Job) -> None:
-    plan = gather.rebuild(job.spec["config"], job.results)
+    plan = collect.rebuild(job.spec["config"], job.results)
     if plan.digest(plan.cells) != job.spec["cells"]:
         raise ZsrError("tables: code or config changed after this job was planned; run snakemake again")
-    cells = gather.cells(plan)
-    made = tables.build(
-        cells, lambda cell: read_rows(Path(cell["path"]), cell["digests"]["rows"]).to_pandas(), gather.models(plan)
+    cells = collect.cells(plan)
+    made = build.build(
+        cells, lambda cell: read_rows(Path(cell["path"]), cell["digests"]["rows"]).to_pandas(), collect.models(plan)
     )
     for name, table in made.items():
-        job.outputs[name].write_text(csvs.dumps(table), encoding="utf-8")
+        job.outputs[name].write_text(csv_tables.dumps(table), encoding="utf-8")
     job.facts["cells"] = len(cells)
     job.read = read_by(plan, plan.tables)
 

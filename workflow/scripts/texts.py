@@ -3,9 +3,9 @@
 import torch
 from safetensors.torch import save_file
 
-from zsr.job import Job, run
-from zsr.models.trained import load_trained
-from zsr.prompts import check_distinct, nearest_cosine
+from zsr.evaluation.class_embeddings import check_distinct, nearest_cosine
+from zsr.jobs.run import Job, run
+from zsr.methods.core.loading import load_trained
 
 
 def work(job: Job) -> None:

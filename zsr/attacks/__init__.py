@@ -10,12 +10,12 @@ the attack that made it and on no other's. `AutoAttack` is the drop-in class for
 
 from typing import TYPE_CHECKING
 
-from zsr.attacks.entry import Verdicts, attack
-from zsr.attacks.inner import Perturbed, perturb
-from zsr.attacks.victim import Normalized, Passes
+from zsr.attacks.api import Verdicts, attack
+from zsr.attacks.core.training_attack import Perturbed, perturb
+from zsr.attacks.core.victim import Normalized, Passes
 
 if TYPE_CHECKING:
-    from zsr.attacks.dropin import AutoAttack
+    from zsr.attacks.autoattack_dropin import AutoAttack
 
 __all__ = ["AutoAttack", "Normalized", "Passes", "Perturbed", "Verdicts", "attack", "perturb"]
 
@@ -24,5 +24,7 @@ def __getattr__(name: str):
     if name == "AutoAttack":  # by name, on demand: results do not depend on the drop-in's code
         import importlib
 
-        return importlib.import_module(f"{__name__}.dropin").AutoAttack  # a literal name would count as an import
+        return importlib.import_module(
+            f"{__name__}.autoattack_dropin"
+        ).AutoAttack  # a literal name would count as an import
     raise AttributeError(f"module 'zsr.attacks' has no attribute '{name}'")

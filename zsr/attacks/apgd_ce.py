@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsr.attacks.apgd import AdaptiveSteps
-from zsr.attacks.apgd_l1 import SparseSteps
-from zsr.attacks.base import Attack
-from zsr.attacks.objectives import CrossEntropy, Objective
-from zsr.attacks.schedule import Round, Schedule
-from zsr.attacks.threat import Threat
+from zsr.attacks.core.apgd_l1_schedule import SparseSteps
+from zsr.attacks.core.apgd_schedule import AdaptiveSteps
+from zsr.attacks.core.base import Attack
+from zsr.attacks.core.objectives import CrossEntropy, Objective
+from zsr.attacks.core.schedule import Round, Schedule
+from zsr.attacks.core.threat import Threat
 
 
 @dataclass(frozen=True)

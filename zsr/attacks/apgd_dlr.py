@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zsr.attacks.apgd_ce import APGDCE
-from zsr.attacks.objectives import DLR, CrossEntropy, Objective
+from zsr.attacks.core.objectives import DLR, CrossEntropy, Objective
 
 
 @dataclass(frozen=True)

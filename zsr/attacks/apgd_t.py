@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zsr.attacks.apgd_ce import APGDCE
-from zsr.attacks.objectives import Objective, TargetedDifference, TargetedDLR
+from zsr.attacks.core.objectives import Objective, TargetedDifference, TargetedDLR
 
 
 @dataclass(frozen=True)

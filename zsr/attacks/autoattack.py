@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from zsr.attacks.apgd_ce import APGDCE
 from zsr.attacks.apgd_t import APGDT
-from zsr.attacks.base import Attack
+from zsr.attacks.core.base import Attack
+from zsr.attacks.core.schedule import Round
+from zsr.attacks.core.threat import Threat
 from zsr.attacks.fab_t import FABT
-from zsr.attacks.schedule import Round
 from zsr.attacks.square import Square
-from zsr.attacks.threat import Threat
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from zsr.attacks.apgd_ce import APGDCE
 from zsr.attacks.apgd_dlr import APGDDLR
-from zsr.attacks.base import Attack
-from zsr.attacks.schedule import Round
-from zsr.attacks.threat import Threat
+from zsr.attacks.core.base import Attack
+from zsr.attacks.core.schedule import Round
+from zsr.attacks.core.threat import Threat
 
 
 @dataclass(frozen=True)

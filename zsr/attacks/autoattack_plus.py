@@ -7,7 +7,7 @@ from zsr.attacks.apgd_ce import APGDCE
 from zsr.attacks.apgd_dlr import APGDDLR
 from zsr.attacks.apgd_t import APGDT
 from zsr.attacks.autoattack import AutoAttack
-from zsr.attacks.base import Attack
+from zsr.attacks.core.base import Attack
 from zsr.attacks.fab import FAB
 from zsr.attacks.fab_t import FABT
 from zsr.attacks.square import Square

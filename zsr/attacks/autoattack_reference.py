@@ -15,10 +15,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from zsr.attacks.base import Attack
-from zsr.attacks.engine import Engine
-from zsr.attacks.ledger import Ledger
-from zsr.attacks.victim import Passes, Victim
+from zsr.attacks.core.base import Attack
+from zsr.attacks.core.engine import Engine
+from zsr.attacks.core.ledger import Ledger
+from zsr.attacks.core.victim import Passes, Victim
 from zsr.errors import ZsrError, unknown
 
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}

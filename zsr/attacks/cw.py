@@ -10,7 +10,7 @@ Carlini & Wagner (2017), which minimises the distance with Adam.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsr.attacks.objectives import Margin, Objective
+from zsr.attacks.core.objectives import Margin, Objective
 from zsr.attacks.pgd import PGD
 
 

@@ -20,11 +20,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from zsr.attacks.base import Attack
-from zsr.attacks.hyperplane import project_onto_hyperplane
-from zsr.attacks.objectives import Aux, Objective
-from zsr.attacks.schedule import Round, Schedule, Seen, State
-from zsr.attacks.threat import Threat
+from zsr.attacks.core.base import Attack
+from zsr.attacks.core.hyperplane import project_onto_hyperplane
+from zsr.attacks.core.objectives import Aux, Objective
+from zsr.attacks.core.schedule import Round, Schedule, Seen, State
+from zsr.attacks.core.threat import Threat
 from zsr_kernels import reference
 
 

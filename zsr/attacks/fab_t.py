@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from zsr.attacks.core.objectives import Objective, TargetedDifference
 from zsr.attacks.fab import FAB
-from zsr.attacks.objectives import Objective, TargetedDifference
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import torch
 
-from zsr.attacks.base import Attack
-from zsr.attacks.objectives import CrossEntropy, Objective
-from zsr.attacks.schedule import Round, Schedule, Seen, State
-from zsr.attacks.threat import Threat
+from zsr.attacks.core.base import Attack
+from zsr.attacks.core.objectives import CrossEntropy, Objective
+from zsr.attacks.core.schedule import Round, Schedule, Seen, State
+from zsr.attacks.core.threat import Threat
 from zsr.epsilon import length
 from zsr_kernels import reference
 

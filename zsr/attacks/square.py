@@ -12,11 +12,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from zsr.attacks.base import Attack
-from zsr.attacks.objectives import Objective, margins
-from zsr.attacks.schedule import Round, Schedule, Seen, State, sent
-from zsr.attacks.square_patches import PatchSteps, along, images, patch, sides
-from zsr.attacks.threat import Threat
+from zsr.attacks.core.base import Attack
+from zsr.attacks.core.objectives import Objective, margins
+from zsr.attacks.core.schedule import Round, Schedule, Seen, State, sent
+from zsr.attacks.core.square_patches import PatchSteps, along, images, patch, sides
+from zsr.attacks.core.threat import Threat
 from zsr_kernels import draws, reference
 
 

@@ -8,7 +8,7 @@ The gradient is zero at x0 itself, so the start must be random.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsr.attacks.objectives import KL, Objective
+from zsr.attacks.core.objectives import KL, Objective
 from zsr.attacks.pgd import PGD
 
 

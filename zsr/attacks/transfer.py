@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import torch
 
-from zsr.attacks.engine import Engine
-from zsr.attacks.ledger import Ledger
+from zsr.attacks.core.engine import Engine
+from zsr.attacks.core.ledger import Ledger
+from zsr.attacks.core.threat import Threat
+from zsr.attacks.core.victim import Victim
 from zsr.attacks.pgd import PGD
-from zsr.attacks.threat import Threat
-from zsr.attacks.victim import Victim
 from zsr.errors import ZsrError
 
 

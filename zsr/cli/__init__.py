@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from zsr import config
-from zsr.checkout import refuse_other_checkout
+from zsr.checks.checkout import refuse_other_checkout
 from zsr.cli.values import name_of_file, refusing
-from zsr.device import refuse_other_device
+from zsr.config import complete
+from zsr.config.device import refuse_other_device
 from zsr.errors import ZsrError
-from zsr.plan import Plan
+from zsr.plan.plan import Plan
 
 COMMANDS = {
     "status": "what is done, running, stale and missing, and how long the rest will take",
@@ -84,7 +84,7 @@ def _one_line(error: ZsrError | OSError) -> ZsrError:
 def plan_of(given: argparse.Namespace) -> Plan:
     """The plan of the config that the command line names."""
     with refusing("--configfile", given.configfile):
-        raw = config.read(Path(given.configfile))
+        raw = complete.read(Path(given.configfile))
     plan = Plan(raw)
     refuse_other_device(raw, plan)
     return plan

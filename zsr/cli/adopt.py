@@ -10,14 +10,15 @@ import sys
 from collections.abc import Collection
 from contextlib import nullcontext
 
-from zsr import provenance, runlock
+from zsr.checks.stale_results import METADATA, forgotten, on_disk
 from zsr.cli import plan_of
 from zsr.cli.verify import faults
 from zsr.errors import ZsrError
-from zsr.graph import Job
-from zsr.memory import METADATA, forgotten, on_disk
-from zsr.plan import Plan
+from zsr.plan import fingerprint
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
 from zsr.registry import ROOT
+from zsr.storage import run_lock
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    with nullcontext() if given.dry_run else runlock.holding(plan.results):
+    with nullcontext() if given.dry_run else run_lock.holding(plan.results):
         new, right = set(forgotten(plan, METADATA)), set(complete(plan))
         if new and (wrong := list(faults(plan))):
             raise ZsrError(
@@ -34,7 +35,7 @@ def run(given: argparse.Namespace) -> int:
                 f"the first: {wrong[0]}"
             )
         if new and not given.dry_run:
-            provenance.forget()
+            fingerprint.forget()
             refuse_edited(plan, plan_of(given))
             touch(plan, given.configfile, right)
     gone = sum(not on_disk(plan, job) for job in plan.jobs.values())

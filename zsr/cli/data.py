@@ -3,8 +3,8 @@
 import argparse
 from collections import Counter
 
+from zsr.checks import required_files
 from zsr.cli import plan_of
-from zsr.data import needs
 from zsr.data.decode import gigabytes
 from zsr.data.sources import tell_jobs
 
@@ -17,10 +17,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     tell_jobs(plan.config)
-    needs.check_variables(plan)
+    required_files.check_variables(plan)
     counts: Counter = Counter()
     bad = False
-    for need in needs.files(plan, given.deep):
+    for need in required_files.files(plan, given.deep):
         counts[need.state] += 1
         fetched = need.state == "missing" and plan.config["download"] and _has_link(plan, need)
         size = gigabytes(need.bytes) if need.bytes else "size unknown"
@@ -30,18 +30,18 @@ def run(given: argparse.Namespace) -> int:
         bad = bad or need.state == "damaged" or (need.state == "missing" and not fetched)
     said = ", ".join(f"{counts[state]} {state}" for state in ("present", "unpacked", "missing", "damaged"))
     print(f"{sum(counts.values())} files: {said}")
-    for what, (place, size, free) in needs.room(plan).items():
+    for what, (place, size, free) in required_files.room(plan).items():
         print(f"{what}: {gigabytes(size)} to be written, {gigabytes(free)} free ({place})")
-    short = needs.shortages(plan)
+    short = required_files.shortages(plan)
     for line in short:
         print(line)
     return 1 if bad or short else 0
 
 
-def _has_link(plan: needs.Plan, need: needs.Need) -> bool:
+def _has_link(plan: required_files.Plan, need: required_files.Need) -> bool:
     """Whether a missing file can be fetched at all."""
-    for job in needs.preparations(plan):
-        sources = needs.Sources.of(job.spec["source"])
+    for job in required_files.preparations(plan):
+        sources = required_files.Sources.of(job.spec["source"])
         if need.path.parent == sources.folder and sources.files.get(need.path.name, {}).get("urls"):
             return True
     return False

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from zsr.cli import plan_of
 from zsr.cli.values import make_folder, name_of_file, refusing
 from zsr.errors import ZsrError, unknown
-from zsr.graph import Job
-from zsr.plan import Plan
-from zsr.store import check_digest, read_record, replacing, write_json
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
+from zsr.storage.records import check_digest, read_record, replacing, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,16 +53,17 @@ def models(plan: Plan) -> dict[str, Job]:
 
 
 def _cells(plan: Plan) -> "pd.DataFrame":
-    from zsr.report import csvs
+    from zsr.report import csv_tables
 
     record = plan.results / plan.tables.record
-    return csvs.read(record.parent, read_record(record, plan.tables.hash))["cells"]
+    return csv_tables.read(record.parent, read_record(record, plan.tables.hash))["cells"]
 
 
 def _models(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> int:
-    from zsr import export, loading
-    from zsr.card import card
+    from zsr.export import open_clip
+    from zsr.export.model_card import card
     from zsr.models.backbone import definition_of
+    from zsr.results import models as loading
 
     cells, done = _cells(plan), 0
     for name, job in wanted.items():
@@ -70,7 +71,7 @@ def _models(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> in
         definition = definition_of(loading.weights(plan, job.needs["backbone"])[1])
         folder = given.to / name
         try:
-            export.checkpoint(folder, name, backbone, method, definition)
+            open_clip.checkpoint(folder, name, backbone, method, definition)
         except ZsrError as error:
             if given.names:
                 raise
@@ -89,7 +90,7 @@ def _models(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> in
 
 
 def _robustbench(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> int:
-    from zsr.card import robustbench
+    from zsr.export.model_card import robustbench
 
     cells = _cells(plan)
     for name in wanted:
@@ -110,7 +111,7 @@ def _results(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> i
 def _figures(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> int:
     import json
 
-    from zsr.report import figures
+    from zsr.report.figures import build
 
     record = read_record(plan.results / plan.figures.record, plan.figures.hash)
     charts = json.loads(
@@ -119,8 +120,8 @@ def _figures(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> i
         )
     )
     for name, spec in charts.items():
-        picture = figures.svg(spec)
+        picture = build.svg(spec)
         (given.to / f"{name}.svg").write_text(picture, encoding="utf-8")
-        (given.to / f"{name}.pdf").write_bytes(figures.pdf(picture))
+        (given.to / f"{name}.pdf").write_bytes(build.pdf(picture))
         print(given.to / f"{name}.svg", given.to / f"{name}.pdf")
     return len(charts)

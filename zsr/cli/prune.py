@@ -1,7 +1,7 @@
 """`zsr prune`: results that no config asks for any more, such as those of an ε that was taken out.
 
 Only what zsr made is listed: a file in the place of a result that has its sealed record, and in a folder that zsr made
-(it has a marker, `zsr.results_folder`) also one without, such as the checkpoint of an unfinished training.
+(it has a marker, `zsr.storage.results_folder`) also one without, such as the checkpoint of an unfinished training.
 """
 
 import argparse
@@ -11,11 +11,12 @@ from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
-from zsr import config, layout, runlock
 from zsr.cli import plan_of
+from zsr.config import complete
 from zsr.errors import ZsrError
-from zsr.plan import Plan
-from zsr.results_folder import MARKER, bears_record, is_marked
+from zsr.plan.plan import Plan
+from zsr.storage import layout, run_lock
+from zsr.storage.results_folder import MARKER, bears_record, is_marked
 
 # the folders that hold results alone; logs and benchmarks of orphans are left for people to read
 FOLDERS = sorted(
@@ -36,7 +37,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    with runlock.holding(plan.results) if given.delete else nullcontext():
+    with run_lock.holding(plan.results) if given.delete else nullcontext():
         return prune(plan, given)
 
 
@@ -59,7 +60,7 @@ def prune(plan: Plan, given: argparse.Namespace) -> int:
 
 def _other(plan: Plan, path: Path) -> Plan:
     """The plan of another config whose results lie in the same folder."""
-    other = Plan(config.read(path))
+    other = Plan(complete.read(path))
     if other.results.resolve() != plan.results.resolve():
         raise ZsrError(f"--keep {path}: its results lie in {other.results}, not in {plan.results}; leave it out")
     return other

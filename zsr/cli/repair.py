@@ -3,10 +3,10 @@
 import argparse
 from contextlib import nullcontext
 
-from zsr import runlock
 from zsr.cli import plan_of
 from zsr.cli.verify import fault, unreadable
-from zsr.plan import Plan
+from zsr.plan.plan import Plan
+from zsr.storage import run_lock
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    with nullcontext() if given.dry_run else runlock.holding(plan.results):
+    with nullcontext() if given.dry_run else run_lock.holding(plan.results):
         removed, unread = repair(plan, given.dry_run)
     print(f"{removed} results {'to remove' if given.dry_run else 'removed'}" + ("; run snakemake" if removed else ""))
     return 1 if unread else 0

@@ -10,9 +10,9 @@ from pathlib import Path
 from zsr.cli import plan_of
 from zsr.cli.values import positive
 from zsr.errors import ZsrError
-from zsr.graph import Job
-from zsr.plan import Plan
-from zsr.store import read_record
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
+from zsr.storage.records import read_record
 
 ORDER = (
     "prepare",

@@ -7,7 +7,7 @@ from zsr.cli import plan_of
 from zsr.cli.values import check_file, name_of_file, refusing
 from zsr.epsilon import fraction_of
 from zsr.errors import ZsrError, unknown
-from zsr.store import read_record
+from zsr.storage.records import read_record
 
 FORMS = ("md", "latex", "csv")
 LARGEST = 10**9  # no ε comes near it, and a float can hold it
@@ -24,14 +24,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    from zsr.report import csvs, formats, grid, headline
-    from zsr.report.epsilon import ordered, value
+    from zsr.report import csv_tables, headline
+    from zsr.report.eps_order import ordered, value
+    from zsr.report.page import grid, table_formats
 
     plan = plan_of(given)
     if given.output:
         check_file("--output", given.output)
     record = plan.results / plan.tables.record
-    tables = csvs.read(record.parent, read_record(record, plan.tables.hash))
+    tables = csv_tables.read(record.parent, read_record(record, plan.tables.hash))
     cells = tables["cells"]
     protocol = _one("protocol", given.protocol, cells["protocol"])
     cells = cells[cells["protocol"] == protocol]
@@ -46,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
     eps = same[0]
     wanted = None if given.backbone is None else _one("backbone", given.backbone, cells["backbone"])
     made = [
-        formats.write(found, attack, eps, given.quantity, given.format)
+        table_formats.write(found, attack, eps, given.quantity, given.format)
         for found in grid.grids(tables)
         if found["protocol"] == protocol and wanted in (None, found["backbone"])
     ]

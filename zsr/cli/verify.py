@@ -3,13 +3,13 @@
 import argparse
 from collections.abc import Iterator
 
+from zsr.checks.changed_files import changed
 from zsr.cli import plan_of
-from zsr.data.changed import changed
 from zsr.errors import ZsrError
-from zsr.graph import Job
-from zsr.plan import Plan
-from zsr.reading import made_of_others
-from zsr.store import REPAIR, check_digest, read_record
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
+from zsr.storage.bytes_read import made_of_others
+from zsr.storage.records import REPAIR, check_digest, read_record
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +39,10 @@ def run(given: argparse.Namespace) -> int:
 
 def _look_again(plan: Plan, gone: set[Job]) -> tuple[list[str], list[str]]:
     """Faults of cells and tables, and what the summary says of them. `gone`: jobs whose files cannot be read."""
-    from zsr import recheck  # torch: seconds that `--seals` and `zsr repair` do not need
+    from zsr.checks import verify
 
     cells = [job for job in plan.cells if job not in gone and not set(job.needs.values()) & gone]
-    found = recheck.cells(plan, cells)
+    found = verify.cells(plan, cells)
     faults = list(found.faults)
     said = [
         f"{found.examples} stored examples scored again, {found.confirmed} confirmed",
@@ -55,7 +55,7 @@ def _look_again(plan: Plan, gone: set[Job]) -> tuple[list[str], list[str]]:
             "or verify bytes and specs alone with --seals"
         )
     if plan.tables not in gone and len(found.rows) == len(plan.cells):
-        numbers, wrong = recheck.tables(plan, found.rows)
+        numbers, wrong = verify.tables(plan, found.rows)
         faults += wrong
         said.append(f"{numbers} numbers of the tables recounted, {len(wrong)} wrong")
     else:

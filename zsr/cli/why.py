@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from zsr import provenance
+from zsr.checks.stale_results import on_disk
 from zsr.cli import plan_of
 from zsr.cli.values import name_of_file, refusing
 from zsr.cli.verify import check_files
 from zsr.errors import ZsrError, unknown
-from zsr.graph import Job
-from zsr.memory import on_disk
-from zsr.plan import Plan
-from zsr.store import REPAIR, read_record
+from zsr.plan import fingerprint
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
+from zsr.storage.records import REPAIR, read_record
 
 HELD = {"code": {"digest"}, "environment": {"pins"}, "needs": set()}  # what is asked of an old spec
 
@@ -106,7 +106,7 @@ def _brief(value: object) -> str:
 
 def changed_files(old: dict[str, str], code: dict) -> Iterator[str]:
     """The source files whose meaning changed (comments and formatting do not count)."""
-    new = provenance.fingerprint(code["roots"], without=code.get("without", ())).files
+    new = fingerprint.fingerprint(code["roots"], without=code.get("without", ())).files
     for path in sorted(old.keys() | new.keys()):
         if path not in new:
             yield f"code: {path} is no longer used"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zsr.arrays import reserve
 from zsr.data.image import prepared
+from zsr.data.parallel import side_by_side
 from zsr.data.pictures import Item, Pictures
-from zsr.data.side_by_side import side_by_side
+from zsr.data.prepared import reserve
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
 from zsr.progress import Progress

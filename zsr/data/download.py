@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.progress import Progress
-from zsr.unreadable import head_of, what
+from zsr.storage.unreadable import head_of, what
 
 CHUNK = 1 << 20
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)  # not the network

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from zsr.data.transforms import Transform
-from zsr.unreadable import reading
+from zsr.storage.unreadable import reading
 
 PIXELS = 100_000_000  # a larger picture is a decompression bomb
 DEEPEST = 65535  # of 16 bits

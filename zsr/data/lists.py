@@ -4,7 +4,7 @@ import io
 import json
 
 from zsr.errors import ZsrError
-from zsr.unreadable import reading
+from zsr.storage.unreadable import reading
 
 
 def text_of(content: bytes, where: str) -> str:

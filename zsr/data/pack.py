@@ -1,4 +1,4 @@
-"""Put a split that stays encoded into one file (`zsr.data.encoded` reads it).
+"""Put a split that stays encoded into one file (`zsr.data.packed` reads it).
 
 Each picture is decoded once, as the cells will do it: one that is cut short is refused here and not in the middle of a
 training. That costs what one epoch costs to decode.
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zsr.data.encoded import TABLE
 from zsr.data.image import prepared
+from zsr.data.packed import TABLE
+from zsr.data.parallel import side_by_side
 from zsr.data.pictures import Item, Pictures
-from zsr.data.side_by_side import side_by_side
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
 from zsr.progress import Progress

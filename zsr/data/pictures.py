@@ -3,15 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from zsr.data.archives import Tree
 from zsr.data.labels import places_of
-from zsr.data.readers.base import Reader
-from zsr.data.sources import Sources
-from zsr.data.trees import Tree
 from zsr.errors import ZsrError
 
 
@@ -43,22 +40,6 @@ class Pictures:
 
         captions = None if self.captions is None else [self.captions[row] for row in kept]
         return Pictures(self.labels[kept] - first, fetch, captions, self.listing)
-
-
-@dataclass(frozen=True)
-class FileReader(Reader):
-    """Base of readers whose images lie in files: `open` instead of `read`."""
-
-    from_files: ClassVar[bool] = True
-
-    def open(self, split: str, sources: Sources) -> Pictures:
-        """The pictures of a split."""
-        raise TypeError(f"{type(self).__name__} opens nothing")
-
-    def prepare(self, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
-        from zsr.data.prepare import from_files
-
-        return from_files(self, spec, images, labels, key)
 
 
 class Entry(NamedTuple):

@@ -7,34 +7,24 @@ from pathlib import Path
 import numpy as np
 
 from zsr.data.decode import fill
-from zsr.data.encoded import check_transform
 from zsr.data.pack import pack
-from zsr.data.pictures import FileReader, Pictures, check_labels
+from zsr.data.packed import check_transform
+from zsr.data.pictures import Pictures, check_labels
 from zsr.data.processors import processors
 from zsr.data.sources import Sources
 from zsr.data.transforms import parse
 from zsr.errors import ZsrError
-from zsr.provenance import canonical, short_hash
+from zsr.hashing import canonical, short_hash
 
 
-def from_files(reader: FileReader, spec: dict, images: Path, labels: Path, key: str) -> tuple[dict, list[str] | None]:
-    """Open, check, decode (or pack); returns what the manifest says, and captions."""
-    sources = Sources.of(spec["source"])
-    try:
-        return _prepare(reader, spec, sources, images, labels, key)
-    except ZsrError:
-        sources.distrust()
-        raise
-
-
-def _prepare(
-    reader: FileReader, spec: dict, sources: Sources, images: Path, labels: Path, key: str
+def prepare(
+    pictures: Pictures, sources: Sources, spec: dict, images: Path, labels: Path, key: str
 ) -> tuple[dict, list[str] | None]:
+    """Check the pictures, then decode (or pack) them; returns what the manifest says, and captions."""
     source = spec["source"]
     transform = parse(spec["transform"])
     if spec["encoded"]:
         check_transform(transform)
-    pictures = reader.open(spec["split"], sources)
     where = f"{sources.folder} ({spec['split']})"
     if source["classes"] or not pictures.captions:  # captions alone need no classes
         check_labels(pictures, source["classes"], where)

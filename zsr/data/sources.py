@@ -13,13 +13,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from zsr import guard
 from zsr.data import download
-from zsr.data.setfile import names_of, set_file
-from zsr.data.trees import Folder, Tree, open_tree
+from zsr.data.archives import Folder, Tree, open_tree
+from zsr.data.set_files import names_of, set_file
+from zsr.env_paths import expand
 from zsr.errors import ZsrError
-from zsr.places import expand
-from zsr.store import write_json
+from zsr.guard.watch import own, unwatched
+from zsr.storage.records import write_json
 
 CHUNK = 1 << 22
 
@@ -50,7 +50,7 @@ class Sources:
         names: Iterable[list[str]] = (),
     ) -> None:
         self.folder = data_root() / folder
-        guard.own(self.folder)
+        own(self.folder)
         self.files = {entry["path"]: entry for entry in files}
         self.keys = keys
         self.names = list(names)  # what the set's file calls the classes, for a reader to compare
@@ -64,7 +64,7 @@ class Sources:
     @classmethod
     def of(cls, source: dict) -> "Sources":
         """From a job's spec, which leaves out what changes no byte: links and advice, which the set's file has."""
-        with guard.unwatched():
+        with unwatched():
             about = set_file(source["set"]) if source.get("set") else {}
         links = {entry["path"]: entry.get("urls", []) for entry in about.get("files", [])}
         files = [{"urls": links.get(entry["path"], []), **entry} for entry in source["files"]]
@@ -94,7 +94,7 @@ class Sources:
             if not os.environ.get("ZSR_DOWNLOAD") or not entry.get("urls"):
                 raise ZsrError(self.lacking(path))
             download.fetch(entry["urls"], place, entry.get("bytes"), lambda file: verify(file, entry))
-        guard.own(place, note_of(place))
+        own(place, note_of(place))
         if not note_of(place).exists() and not (entry.get("md5") or entry.get("sha256")):
             self._new.append(place)
         self.states[name or path] = state_of(place)

@@ -11,7 +11,7 @@ robust over 11 sets with 16 shots; 48.03 and 23.93 from ImageNet to the others.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsr.methods.learned import BimodalPrompts
+from zsr.methods.core.text_prompts import BimodalPrompts
 
 
 @dataclass(frozen=True)

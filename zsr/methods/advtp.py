@@ -9,7 +9,7 @@ over 11 sets with 16 shots: words do not defend an image tower that was never tr
 
 from dataclasses import dataclass
 
-from zsr.methods.learned import TextPrompts
+from zsr.methods.core.text_prompts import TextPrompts
 
 
 @dataclass(frozen=True)

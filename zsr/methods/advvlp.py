@@ -8,7 +8,7 @@ robust over 11 sets with 16 shots; 48.22 and 23.25 from ImageNet to the others. 
 
 from dataclasses import dataclass
 
-from zsr.methods.learned import BimodalPrompts
+from zsr.methods.core.text_prompts import BimodalPrompts
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from zsr.methods.patches import require
+from zsr.methods.core.patch_tokens import require
+from zsr.methods.core.task import Task
 from zsr.methods.vp_pixel import PixelPrompted, VPPixel
 from zsr.methods.vp_token import TokenPrompted, VPToken
 from zsr.models.resize import as_seen
-from zsr.task import Task
 
 
 class FramePrompted(TokenPrompted):

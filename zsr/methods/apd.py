@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsr.attacks.objectives import kl
-from zsr.methods.base import Batch, accuracy
-from zsr.methods.bimodal import Bimodal
-from zsr.methods.learned import BimodalPrompts, logits
-from zsr.models.text import TextTower
-from zsr.task import Task
+from zsr.attacks.core.objectives import kl
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.prompt_vectors import Bimodal
+from zsr.methods.core.task import Batch, Task
+from zsr.methods.core.text_prompts import BimodalPrompts, logits
+from zsr.models.prompted_text_tower import TextTower
 
 
 @dataclass(frozen=True)

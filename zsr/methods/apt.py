@@ -21,9 +21,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.base import Batch
-from zsr.methods.learned import TextPrompts
-from zsr.task import Task
+from zsr.methods.core.task import Batch, Task
+from zsr.methods.core.text_prompts import TextPrompts
 
 
 @dataclass(frozen=True)

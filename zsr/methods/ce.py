@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.base import Batch, Method, accuracy
-from zsr.task import Task
+from zsr.methods.core.base import Method, accuracy
+from zsr.methods.core.task import Batch, Task
 
 
 @dataclass(frozen=True)

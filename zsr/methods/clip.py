@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsr.methods.base import Method
+from zsr.methods.core.base import Method
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch, accuracy
-from zsr.task import Task
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.task import Batch, Task
 
 if TYPE_CHECKING:
-    from zsr.source import Source
+    from zsr.methods.core.source_set import Source
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsr.errors import ZsrError
-from zsr.methods.base import Batch
-from zsr.methods.patches import guided, require, resized
+from zsr.methods.core.patch_tokens import guided, require, resized
+from zsr.methods.core.task import Batch, Task
 from zsr.methods.tga_zsr import TGAZSR
-from zsr.task import Task
 
 if TYPE_CHECKING:
-    from zsr.source import Source
+    from zsr.methods.core.source_set import Source
 
 FULL = 224  # the size of map that α and β are meant for
 

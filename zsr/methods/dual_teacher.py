@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.attacks.objectives import kl
+from zsr.attacks.core.objectives import kl
 from zsr.errors import ZsrError
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch, accuracy
-from zsr.task import Task
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.task import Batch, Task
 
 
 @dataclass(frozen=True)

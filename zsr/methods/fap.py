@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.attacks.objectives import kl
-from zsr.methods.base import Batch, accuracy
-from zsr.methods.learned import BimodalPrompts, logits
-from zsr.task import Task
+from zsr.attacks.core.objectives import kl
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.task import Batch, Task
+from zsr.methods.core.text_prompts import BimodalPrompts, logits
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch, accuracy
-from zsr.methods.contrastive import symmetric
-from zsr.task import Task
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.contrastive_loss import symmetric
+from zsr.methods.core.task import Batch, Task
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from zsr.methods.base import Batch, Method, accuracy
-from zsr.methods.contrastive import symmetric
-from zsr.task import Task
+from zsr.methods.core.base import Method, accuracy
+from zsr.methods.core.contrastive_loss import symmetric
+from zsr.methods.core.task import Batch, Task
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch
-from zsr.methods.views import augment
-from zsr.task import Task
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.augmentation import augment
+from zsr.methods.core.task import Batch, Task
 
 
 @dataclass(frozen=True)

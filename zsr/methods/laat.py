@@ -23,13 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch, accuracy
-from zsr.methods.carried import Carried, dimensions
-from zsr.task import Task
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.task import Batch, Task
+from zsr.methods.core.tower_with_buffers import Carried, dimensions
 
 if TYPE_CHECKING:
-    from zsr.source import Source
+    from zsr.methods.core.source_set import Source
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
-from zsr.methods.base import Batch, Method, accuracy
-from zsr.methods.carried import dimensions, source_features
-from zsr.task import Task
+from zsr.methods.core.base import Method, accuracy
+from zsr.methods.core.task import Batch, Task
+from zsr.methods.core.tower_with_buffers import dimensions, source_features
 
 if TYPE_CHECKING:
-    from zsr.source import Source
+    from zsr.methods.core.source_set import Source
 
 
 class Probed(nn.Module):

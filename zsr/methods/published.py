@@ -8,7 +8,7 @@ its `sha256`); then `eps` and `trained_on` say what the report must know of them
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zsr.methods.base import Method
+from zsr.methods.core.base import Method
 
 
 @dataclass(frozen=True)

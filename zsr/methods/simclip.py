@@ -20,10 +20,9 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.attacks.objectives import feature_distance
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch
-from zsr.task import Task
+from zsr.attacks.core.objectives import feature_distance
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.task import Batch, Task
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from zsr.errors import ZsrError
+from zsr.methods.core.task import Task
 from zsr.methods.tecoa import TeCoA
-from zsr.task import Task
 
 BLOCK_ORDER = ("attn", "ln_1", "mlp", "ln_2")  # a residual block in OpenAI's CLIP; open_clip has ln_1, attn, ln_2, mlp
 

@@ -10,9 +10,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from zsr.methods.base import Batch
+from zsr.methods.core.task import Batch, Task
 from zsr.methods.tecoa import TeCoA
-from zsr.task import Task
 
 
 @dataclass(frozen=True)

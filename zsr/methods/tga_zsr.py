@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch, accuracy
-from zsr.methods.patches import guided, look, map_distance, require
-from zsr.task import Task
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.patch_tokens import guided, look, map_distance, require
+from zsr.methods.core.task import Batch, Task
 
 
 @dataclass(frozen=True)

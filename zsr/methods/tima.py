@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsr.attacks.objectives import kl
-from zsr.methods.adversarial import AdversarialMethod
-from zsr.methods.base import Batch, accuracy
-from zsr.methods.carried import Carried, dimensions, source_features
-from zsr.task import Task
+from zsr.attacks.core.objectives import kl
+from zsr.methods.core.adversarial import AdversarialMethod
+from zsr.methods.core.base import accuracy
+from zsr.methods.core.task import Batch, Task
+from zsr.methods.core.tower_with_buffers import Carried, dimensions, source_features
 
 if TYPE_CHECKING:
-    from zsr.source import Source
+    from zsr.methods.core.source_set import Source
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
-from zsr.methods.prompted import Prompted, VisualPrompt
+from zsr.methods.core.task import Task
+from zsr.methods.core.visual_prompts import Prompted, VisualPrompt
 from zsr.models.resize import as_seen
-from zsr.task import Task
 
 
 class PixelPrompted(Prompted):

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
-from zsr.methods.frozen import tokens_in
-from zsr.methods.patches import require
-from zsr.methods.prompted import Prompted, VisualPrompt
-from zsr.task import Task
+from zsr.methods.core.frozen_tower import tokens_in
+from zsr.methods.core.patch_tokens import require
+from zsr.methods.core.task import Task
+from zsr.methods.core.visual_prompts import Prompted, VisualPrompt
 
 
 class TokenPrompted(Prompted):

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
+from zsr.models.prompted_text_tower import TextTower
 from zsr.models.resize import accept_any_size, pair
 from zsr.models.tensor_file import check_kind, load
-from zsr.models.text import TextTower
-from zsr.store import REPAIR, check_digest
+from zsr.storage.records import REPAIR, check_digest
 
 DEFAULT_KIND = "words-clip"  # of a definition that does not say: the drawn architectures
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone, build, fill
-from zsr.models.light import part
+from zsr.models.open_clip_light import part
 from zsr.models.tensor_file import check_finite, check_kind
-from zsr.unreadable import reading
+from zsr.storage.unreadable import reading
 
 TEXT = ("text.", "transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
 ROUNDING = {"rtol": 1e-3, "atol": 1e-7}  # fp16 rounds by up to 4.9e-4 of a value, and below 6.1e-5 by up to 3e-8

@@ -8,8 +8,8 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
-from zsr import guard
 from zsr.errors import ZsrError
+from zsr.guard.watch import own
 
 LOCAL = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
 CONFIG = "open_clip_config.json"
@@ -40,7 +40,7 @@ def find_first(repository: str, files: Iterable[str], revision: str | None = Non
         RevisionNotFoundError,
     )
 
-    guard.own(HF_HOME, HF_HUB_CACHE)
+    own(HF_HOME, HF_HUB_CACHE)
     files = list(files)
     place = f"hub repository {repository}" + (f" ({revision})" if revision else "")
     for file in files:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zsr.errors import ZsrError
-from zsr.unreadable import AGAIN, reading
+from zsr.storage.unreadable import AGAIN, reading
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

@@ -1,7 +1,7 @@
 """timm's models without the hundred files that `import timm` reads: one architecture's file is enough for a cell.
 
 Every evaluation cell is a process of its own. Which file holds an architecture is found once, by the job that makes the
-backbone, and stands in the definition. As in zsr/models/light.py, `import timm` works as usual afterwards.
+backbone, and stands in the definition. As in zsr/models/open_clip_light.py, `import timm` works as usual afterwards.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from types import ModuleType
 from torch import nn
 
 from zsr.errors import ZsrError, unknown
-from zsr.models.light import bare
+from zsr.models.open_clip_light import bare
 
 PASSED_BY = ("torchvision", "torchvision.ops", "timm", "timm.models", "timm.data")
 

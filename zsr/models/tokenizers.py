@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from zsr.errors import ZsrError
-from zsr.models.light import part
-from zsr.unreadable import reading
+from zsr.models.open_clip_light import part
+from zsr.storage.unreadable import reading
 
 Tokenize = Callable[[list[str]], list[list[int]]]
 PADS = ("<pad>", "[PAD]", "</s>")  # where tokenizer_config.json does not say which token pads

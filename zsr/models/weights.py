@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from zsr.errors import ZsrError
-from zsr.models import archive, tensor_file
-from zsr.store import digest
-from zsr.unreadable import reading
+from zsr.hashing import file_digest
+from zsr.models import tensor_file, torchscript_archive
+from zsr.storage.unreadable import reading
 
 WRAPPERS = ("state_dict", "vision_encoder_state_dict", "model_state_dict", "model")  # the second: TeCoA's family
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -24,7 +24,7 @@ def check(path: Path, sha256: str | None) -> str:
     """The sha256 of a file; refused if it is not the one that was asked for."""
     if not path.is_file():
         raise ZsrError(f"{path}: no such file; correct the backbone's or model's `weights`")
-    found = digest(path)
+    found = file_digest(path)
     if sha256 is not None and found != sha256:
         raise ZsrError(f"{path}: its sha256 is {found}, the config says {sha256}; another file, or a damaged one")
     return found
@@ -35,8 +35,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], bool | None]:
     quick = None
     if path.suffix == ".safetensors":
         tensors = tensor_file.load(path)
-    elif archive.is_archive(path):
-        tensors, quick = archive.read(path)
+    elif torchscript_archive.is_archive(path):
+        tensors, quick = torchscript_archive.read(path)
         tensors = {name: value for name, value in tensors.items() if name not in NOT_TENSORS_OF_THE_MODEL}
     else:
         tensors = unwrapped(_torch_file(path), path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import altair as alt
 import pandas as pd
 
-from zsr.report.epsilon import ordered
+from zsr.report.eps_order import ordered
 from zsr.report.headline import pick
 
 TITLES = {"protocol": "Protocol ", "backbone": "Backbone ", "attack": "Attack ", "eps": "ε "}

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from zsr.report.epsilon import ordered, value
+from zsr.report.eps_order import ordered, value
 
 UNION = "worst case"  # the label of the per-image union over all attacks
 AUTOATTACK = ("autoattack-plus", "autoattack", "autoattack-papers")

@@ -19,8 +19,8 @@ from gpu.bench import Bench
 from gpu.embedded import Student
 from gpu.rows import CHANGED
 from gpu.towers import EMBEDDED, outcome
-from zsr.checkpoint import Checkpoint
-from zsr.train import trained_tensors
+from zsr.training.checkpoint import Checkpoint
+from zsr.training.fine_tune import trained_tensors
 
 # AutoAttack is so short that a CPU can follow in seconds
 ATTACKS = {"pgd": (None, {"steps": 20}), "autoattack": (200, {"steps": 10, "targets": 3, "queries": 100})}
@@ -74,7 +74,7 @@ def compare_verdicts(bench: Bench, label: str, student: Callable[[str], Student]
 def too_little_memory(bench: Bench, student: Callable[[], Student]) -> None:
     """The allocator gets too little memory for the batch: smaller parts, the same verdicts."""
     if not bench.cuda:
-        why = "a CPU's memory cannot be limited this way (tests/test_attacks_memory.py)"
+        why = "a CPU's memory cannot be limited this way (tests/attacks/test_out_of_memory.py)"
         bench.row("too little memory", "halved", None, CHANGED, note=f"not run: {why}")
         return
     model = student()

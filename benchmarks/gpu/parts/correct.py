@@ -18,7 +18,7 @@ from gpu.ops import OPS, arguments
 from gpu.rows import DIFFERENT
 from zsr.attacks import attack
 
-CASES = Path(__file__).resolve().parents[3] / "tests" / "kernel_cases.py"
+CASES = Path(__file__).resolve().parents[3] / "tests" / "support" / "kernel_cases.py"
 PROCESSES = 6  # compile side by side
 # each kernel once: under compute-sanitizer a case takes many times as long
 SANITIZED = ("linf_step_keeps_nan_pixels", "l2_step_guards_a_zero_gradient", "apgd_track_is_bit_equal",
@@ -37,7 +37,7 @@ def run(bench: Bench) -> None:
 
 
 def kernel_cases(bench: Bench) -> None:
-    """Every case of tests/kernel_cases.py, in a few processes; on a CPU they run in Triton's interpreter."""
+    """Every case of tests/support/kernel_cases.py, in a few processes; on a CPU they run in Triton's interpreter."""
     names = re.findall(r"^@case\ndef (\w+)", CASES.read_text(encoding="utf-8"), re.MULTILINE)
     count = bench.size(PROCESSES, 2)
     with ThreadPoolExecutor(count) as pool:
@@ -62,7 +62,7 @@ def kernel_group(bench: Bench, names: list[str]) -> list[str]:
 
 
 def case_command(bench: Bench, names: list[str]) -> list[str]:
-    """The command that runs some cases of tests/kernel_cases.py."""
+    """The command that runs some cases of tests/support/kernel_cases.py."""
     return [sys.executable, str(CASES), bench.device, *names]
 
 

@@ -12,7 +12,7 @@ from gpu.bench import Bench, per_second
 from gpu.ceilings import copy_ceiling
 from gpu.ops import OPS, arguments
 from gpu.rows import COPY
-from zsr.attacks import hyperplane
+from zsr.attacks.core import hyperplane
 from zsr_kernels import balls
 
 SIZES = [(256, 224), (32, 224), (512, 32)]

@@ -3,10 +3,11 @@
 import io
 from dataclasses import dataclass
 
-from zsr.data.pictures import FileReader, Pictures, from_trees, split_of
+from zsr.data.archives import Tar, Tree
+from zsr.data.file_reader import FileReader
+from zsr.data.pictures import Pictures, from_trees, split_of
 from zsr.data.readers.folder import Folder
 from zsr.data.sources import Sources
-from zsr.data.trees import Tar, Tree
 
 TOP = "101_ObjectCategories"
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import places_of
-from zsr.data.pictures import FileReader, Pictures, from_arrays, split_of
+from zsr.data.pictures import Pictures, from_arrays, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
-from zsr.unreadable import reading
+from zsr.storage.unreadable import reading
 
 # what an array pickled by numpy 1 or 2 is made of; everything else in the batches is a str, int, list or dict
 ADMITTED = {

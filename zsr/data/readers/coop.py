@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from zsr.data.archives import Tree
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import place_of
 from zsr.data.lists import json_of
-from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.readers.caltech101 import inner_tree
 from zsr.data.sources import Sources
-from zsr.data.trees import Tree
 from zsr.errors import ZsrError
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from zsr.data.drawing.canvas import paint
 from zsr.data.drawing.captions import tell
 from zsr.data.drawing.scene import VIEWS, sample
-from zsr.data.readers.base import Chunk, Reader
+from zsr.data.prepared import Chunk
+from zsr.data.reader import Reader
 from zsr.errors import unknown
 
 CHUNK = 500  # images per chunk, each with its own random stream: a longer split begins with the shorter one

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import place_among
 from zsr.data.lists import text_of
-from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
 
 

@@ -4,12 +4,13 @@ import csv
 import io
 from dataclasses import dataclass
 
+from zsr.data.archives import Tree, open_tree
+from zsr.data.file_reader import FileReader
 from zsr.data.lists import json_lines, text_of
-from zsr.data.pictures import Entry, FileReader, Pictures, caption_of, from_trees
+from zsr.data.pictures import Entry, Pictures, caption_of, from_trees
 from zsr.data.sources import Sources
-from zsr.data.trees import Tree, open_tree
 from zsr.errors import ZsrError
-from zsr.unreadable import reading
+from zsr.storage.unreadable import reading
 
 PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 TABLES = ("metadata.csv", "metadata.jsonl")  # as Hugging Face's image folders have them

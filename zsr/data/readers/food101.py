@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from zsr.data.file_reader import FileReader
 from zsr.data.lists import json_of
-from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
 

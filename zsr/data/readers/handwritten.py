@@ -11,7 +11,8 @@ import numpy as np
 
 from zsr.data.drawing.canvas import compose, enlarge
 from zsr.data.drawing.scene import COLOUR
-from zsr.data.readers.base import Chunk, Reader
+from zsr.data.prepared import Chunk
+from zsr.data.reader import Reader
 from zsr.errors import ZsrError
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import place_of
 from zsr.data.lists import json_lines
-from zsr.data.pictures import Entry, FileReader, Pictures, from_trees, split_of
+from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsr.data.archives import Tar
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import place_in
 from zsr.data.lists import matlab
-from zsr.data.pictures import Entry, FileReader, Item, Pictures, from_trees, split_of
+from zsr.data.pictures import Entry, Item, Pictures, from_trees, split_of
 from zsr.data.readers.folder import Folder
 from zsr.data.sources import Sources
-from zsr.data.trees import Tar
 from zsr.errors import ZsrError
 
 TRAIN, VAL, KIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import places_of
-from zsr.data.pictures import FileReader, Item, Pictures, caption_of
+from zsr.data.pictures import Item, Pictures, caption_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
-from zsr.unreadable import reading
+from zsr.storage.unreadable import reading
 
 ROWS = 64  # of a file in memory at a time
 WANTED = "a Parquet file"

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import places_of
-from zsr.data.pictures import FileReader, Item, Pictures, split_of
+from zsr.data.pictures import Item, Pictures, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
-from zsr.store import replacing
-from zsr.unreadable import reading
+from zsr.storage.records import replacing
+from zsr.storage.unreadable import reading
 
 SLICE = 256
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsr.data.pictures import FileReader, Pictures, from_arrays, split_of
+from zsr.data.file_reader import FileReader
+from zsr.data.pictures import Pictures, from_arrays, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
 

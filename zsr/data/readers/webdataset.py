@@ -3,10 +3,11 @@
 import posixpath
 from dataclasses import dataclass
 
+from zsr.data.archives import Tar
+from zsr.data.file_reader import FileReader
 from zsr.data.labels import place_in
-from zsr.data.pictures import Entry, FileReader, Pictures, from_trees
+from zsr.data.pictures import Entry, Pictures, from_trees
 from zsr.data.sources import Sources
-from zsr.data.trees import Tar
 from zsr.errors import ZsrError
 
 

@@ -3,8 +3,8 @@
     f(x) = W trunk(x) + b        t = v / |v| - m        logits s·cos(f, t)
 
 Locked-image tuning (LiT, Zhai et al., CVPR 2022, arXiv 2111.07991) learns a text tower for fixed image features; here
-both are fixed and the map is learned (zsr/join.py). m is the mean of the training texts' vectors: sentence encoders put
-all prompts of one form into a narrow cone, and only what differs from their mean tells classes apart.
+both are fixed and the map is learned (training/projection.py). m is the mean of the training texts' vectors: sentence
+encoders put all prompts of one form into a narrow cone, and only what differs from their mean tells classes apart.
 """
 
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from zsr.models import timm_light
 from zsr.models.backbone import Backbone
-from zsr.models.sentence import SentenceTower
-from zsr.models.vectors import StoredTexts
+from zsr.models.sentence_encoder import SentenceTower
+from zsr.models.text_vectors import StoredTexts
 
 FORMS = {"sentence": SentenceTower, "vectors": StoredTexts}
 
@@ -50,7 +50,7 @@ class Dual(nn.Module):
 
 
 def build(definition: dict) -> Backbone:
-    """The model that a definition describes, see zsr/join.py."""
+    """The model that a definition describes, see zsr/training/projection.py."""
     vision, about, width = definition["vision_cfg"], definition["text_cfg"], definition["embed_dim"]
     trunk = timm_light.create(vision["timm_model_name"], vision["file"], vision["settings"])
     text = FORMS[about["form"]]({key: value for key, value in about.items() if key != "form"})

@@ -1,6 +1,6 @@
 """Models of open_clip: any architecture of its list or of a hub config, with the tokenizer that it was trained with.
 
-ResNets and VisionTransformers are built without the rest of the package (zsr/models/light.py); towers of timm or
+ResNets and VisionTransformers are built without the rest of the package (models/open_clip_light.py); towers of timm or
 transformers (ConvNeXt, SigLIP, …) need the whole of it, about a second more.
 """
 
@@ -11,7 +11,7 @@ import torch
 from zsr.errors import ZsrError
 from zsr.models import tokenizers
 from zsr.models.backbone import Backbone
-from zsr.models.light import part
+from zsr.models.open_clip_light import part
 
 
 def build(definition: dict) -> Backbone:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from zsr.errors import ZsrError, unknown
-from zsr.models import words
+from zsr.models import word_tokenizer
 from zsr.models.backbone import Backbone
-from zsr.models.light import clip_class
+from zsr.models.open_clip_light import clip_class
 
 TOKENIZERS = ("words",)
 
@@ -29,9 +29,9 @@ def build(arch: dict) -> Backbone:
         clip.visual.to(memory_format=torch.channels_last)  # a ResNet on a CPU: a quarter less time
     if arch["tokenizer"] not in TOKENIZERS:
         raise unknown("tokenizer", arch["tokenizer"], TOKENIZERS, "backbone")
-    if clip.vocab_size != len(words.vocabulary()):
+    if clip.vocab_size != len(word_tokenizer.vocabulary()):
         raise ZsrError(
-            f"backbone: text_cfg.vocab_size is {clip.vocab_size}, the tokenizer has {len(words.vocabulary())} "
+            f"backbone: text_cfg.vocab_size is {clip.vocab_size}, the tokenizer has {len(word_tokenizer.vocabulary())} "
             "words; make them equal"
         )
     return Backbone(
@@ -40,7 +40,7 @@ def build(arch: dict) -> Backbone:
         std=arch["std"],
         image_size=arch["vision_cfg"]["image_size"],
         embed_dim=arch["embed_dim"],
-        tokenize=partial(words.tokenize, context=clip.context_length),
+        tokenize=partial(word_tokenizer.tokenize, context=clip.context_length),
     )
 
 

@@ -1,0 +1,1 @@
+"""What tests share: copies of the project, small models and data, a browser, a cluster."""

@@ -1,0 +1,40 @@
+"""A small dual encoder as a config names it, and as the plan describes it."""
+
+from pathlib import Path
+
+from support import encoders
+from zsr.errors import ZsrError
+from zsr.hashing import encoder_digest, file_digest
+from zsr.models import sentence_encoder
+
+PLANNED = {
+    "kind": "dual",
+    "vision_cfg": {"timm_model_name": encoders.TOWER, "image_size": 32, "settings": {}},
+    "text_cfg": {"form": "sentence"},
+    "tokenizer": {"kind": "sentence"},
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
+    "interpolation": "bicubic",
+}
+
+
+def finder(folder: Path) -> sentence_encoder.Find:
+    def find(name: str) -> Path:
+        if not (folder / name).is_file():
+            raise ZsrError(f"{folder / name}: no such file")
+        return folder / name
+
+    return find
+
+
+def entry(files: dict[str, Path]) -> dict:
+    """A backbone of the config."""
+    image = {"timm": encoders.TOWER, "size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
+    return {
+        "name": "lit",
+        "dual": {
+            "image": image | {"weights": str(files["image"]), "sha256": file_digest(files["image"])},
+            "text": {"sentence": str(files["text"]), "sha256": encoder_digest(files["text"])},
+            "projection": {"weights": str(files["projection"]), "sha256": file_digest(files["projection"])},
+        },
+    }

@@ -1,0 +1,67 @@
+"""Prepare a miniature split outside of Snakemake, as the job `prepare` does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.archives import KEYS
+from zsr import registry
+from zsr.config.datasets import definition, source_of
+from zsr.data import prepared
+from zsr.hashing import canonical, file_digest, short_hash
+
+
+def define(name: str, **changes: object) -> dict:
+    """The dataset with the miniature's classes and sizes, and with checksums that fit no miniature taken out."""
+    entry: dict[str, object] = {"name": "mini", "like": name}
+    if name in KEYS:
+        entry |= {"classes": [f"class {i}" for i in range(len(KEYS[name]))], "keys": KEYS[name]}
+    found = definition({"data": [{**entry, **changes}]}, "mini", "test")
+    plain = [{k: v for k, v in file.items() if k in ("path", "unpacked", "splits", "urls")} for file in found["files"]]
+    return found if "files" in changes else {**found, "files": plain}
+
+
+def spec_of(found: dict, split: str, transform: str, count: int | None, limit: float = 100) -> dict:
+    """The spec of the preparation."""
+    found = {**found, "splits": {**found["splits"], split: count or found["splits"][split]}}
+    base = {
+        "reader": found["reader"],
+        "options": found["options"],
+        "split": split,
+        "count": count,
+        "transform": transform,
+    }
+    return {**base, **source_of(found, split, transform, limit)}
+
+
+def run(spec: dict, out: Path) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Images, labels and facts of the prepared split."""
+    out.mkdir(parents=True, exist_ok=True)
+    reader = registry.load("data/readers", spec["reader"])(**spec["options"])
+    images, labels = out / "images.npy", out / "labels.npy"
+    facts, _ = reader.prepare(spec, images, labels, short_hash(canonical(spec)))
+    record = {**facts, "spec": spec, "digests": {"images": file_digest(images), "labels": file_digest(labels)}}
+    return *prepared.read(images, record), facts
+
+
+def prepare(
+    name: str,
+    split: str,
+    count: int | None,
+    out: Path,
+    transform: str = "native",
+    limit: float = 100,
+    **changes: object,
+) -> tuple[np.ndarray, np.ndarray, dict]:
+    """A miniature that lies below ZSR_DATA."""
+    return run(spec_of(define(name, **changes), split, transform, count, limit), out)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data root."""
+    monkeypatch.setenv("ZSR_DATA", str(tmp_path / "datasets"))
+    monkeypatch.setenv("ZSR_RETRY_SECONDS", "0")
+    monkeypatch.delenv("ZSR_DOWNLOAD", raising=False)
+    return tmp_path / "datasets"

@@ -1,0 +1,51 @@
+"""What a change makes again: worked out from the plan, and asked of Snakemake."""
+
+import re
+from collections.abc import Callable
+
+import yaml
+
+from support.project import MINI, Project
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
+
+T = {"tables", "figures", "report"}
+
+
+def planned(project: Project, *arguments: str) -> set[str]:
+    """The records of the jobs that Snakemake would run."""
+    text = project.snakemake("-n", *arguments)
+    found = set()
+    for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
+        if block.startswith(("rule all:", "localrule all:")):
+            continue
+        output = re.search(r"^    output: (.*)$", block, re.MULTILINE).group(1)
+        found.add(output.split(", ")[-1])  # the record is each rule's last output
+    return found
+
+
+def expected(project: Project, wanted: Callable[[Job], bool]) -> set[str]:
+    """The records of the plan's jobs for which `wanted` holds."""
+    plan = Plan(project.config)
+    jobs = {job for job in plan.jobs.values() if wanted(job)}
+    if jobs & set(plan.shown) or asked(project.config) != asked(yaml.safe_load(MINI.read_text(encoding="utf-8"))):
+        jobs.add(plan.gallery)  # it shows some of the cells, and the config says which
+    return {f"{plan.results}/{job.record}" for job in jobs}
+
+
+def asked(config: dict) -> dict:
+    """What of a config tables and gallery depend on."""
+    return {key: value for key, value in config.items() if key not in ("results", "report")}
+
+
+def is_t(job: Job) -> bool:
+    return job.rule in T
+
+
+def downstream(plan: Plan, record: str) -> set[Job]:
+    """A job and all that is made of its result, but for tables, figures, gallery and report."""
+    found = {plan.owner(record)}
+    for job in plan.jobs.values():  # each stands after what it needs
+        if found & set(job.needs.values()):
+            found.add(job)
+    return found

@@ -1,0 +1,1 @@
+"""Whether results, data and the checkout are what they should be."""

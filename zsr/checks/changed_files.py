@@ -1,0 +1,40 @@
+"""Whether the files of a prepared split are still those that it was made of.
+
+What a file contains is known when it is read, and is in no spec: a file that was replaced would leave every result in
+place. So each preparation notes what it read, and the plan compares: one `stat` a file, a digest only where size or
+time have changed. Folders of single pictures are not looked at again; nor is a file that is gone, for it was read.
+"""
+
+from pathlib import Path
+
+from zsr.data.sources import data_root, known_digest, note_of, state_of
+from zsr.env_paths import expand, unset
+from zsr.errors import ZsrError
+from zsr.plan.graph import Job
+from zsr.plan.plan import Plan
+from zsr.storage.records import read_record
+
+
+def refuse_changed(plan: Plan) -> None:
+    """Raise, with the cure, if a prepared split was made of other files than those that lie there."""
+    for job in plan.jobs.values():
+        if job.rule == "prepare" and (place := changed(plan, job)):
+            raise ZsrError(
+                f"{place}: another file than the one that {plan.results / job.outputs['images']} was made of; if that "
+                f"is meant, remove {note_of(place)} and run `zsr repair`, then snakemake"
+            )
+
+
+def changed(plan: Plan, job: Job) -> Path | None:
+    """The first file that is no longer the one that a preparation on disk read, or None."""
+    try:
+        made = read_record(plan.results / job.record)
+    except ZsrError:
+        return None  # not made yet, or damaged: whoever reads it says so
+    for name, state in made.get("states", {}).items():
+        if unset(name):
+            continue
+        place = data_root(plan.config) / job.spec["source"]["folder"] / expand(name)
+        if place.is_file() and state_of(place) != state and known_digest(place) != made["files"][name]:
+            return place
+    return None

@@ -1,0 +1,1 @@
+"""Trained models for others: files that open_clip reads, with a model card."""

@@ -1,0 +1,1 @@
+"""What happens around the work of a job: its life, its environment, its GPU, its end."""

@@ -1,0 +1,1 @@
+"""The page of the report: one offline HTML file."""

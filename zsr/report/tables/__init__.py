@@ -1,0 +1,1 @@
+"""The tables of the report, from the records of all cells."""

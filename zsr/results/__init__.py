@@ -1,0 +1,1 @@
+"""Finished results, read through the plan: records, training logs, models."""

@@ -1,0 +1,1 @@
+"""Results on disk: where each lies, how it is written and checked."""

@@ -1,0 +1,87 @@
+"""Where each result lies, relative to the results folder: the one list of path patterns.
+
+The rules use the patterns with their wildcards; `zsr.plan.plan` fills them in. Nobody globs for results.
+"""
+
+DATA = "data/{dataset}/{split}/{transform}"
+BACKBONE = "backbones/{backbone}"
+TOWER = "backbones/{tower}"  # of a model that others start from: ids of models have a dot, names of backbones have none
+HEAD = "heads/{tower}/{dataset}"
+TEXTS = "heads/{model}/{dataset}"  # a model's own
+MODEL = "models/{model}"
+CELL = "eval/{protocol}/{model}/{dataset}/{attack}/eps-{eps}"
+TABLES = "tables"
+FIGURES = "figures"
+SHARD = CELL + ".shards/{shard}"
+GALLERY = "gallery"
+REPORT = "report.html"
+
+# output name -> file, per kind of job; `record` is the JSON file that carries the spec
+OUTPUTS = {
+    "prepare": {
+        "images": DATA + "/images.npy",
+        "labels": DATA + "/labels.npy",
+        "captions": DATA + "/captions.json",
+        "record": DATA + "/manifest.json",
+    },
+    "pretrain": {
+        "weights": BACKBONE + "/weights.safetensors",
+        "log": BACKBONE + "/train.jsonl",
+        "record": BACKBONE + "/manifest.json",
+    },
+    "join": {
+        "weights": BACKBONE + "/weights.safetensors",
+        "log": BACKBONE + "/train.jsonl",
+        "record": BACKBONE + "/manifest.json",
+    },
+    "fetch": {"weights": BACKBONE + "/weights.safetensors", "record": BACKBONE + "/manifest.json"},
+    "promote": {"weights": TOWER + "/weights.safetensors", "record": TOWER + "/manifest.json"},
+    "heads": {"head": HEAD + ".safetensors", "record": HEAD + ".json"},
+    "texts": {"head": TEXTS + ".safetensors", "record": TEXTS + ".json"},
+    "finetune": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "adopt": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "publish": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "interpolate": {
+        "weights": MODEL + "/weights.safetensors",
+        "log": MODEL + "/train.jsonl",
+        "record": MODEL + "/manifest.json",
+    },
+    "evaluate": {"rows": CELL + ".parquet", "examples": CELL + ".examples", "record": CELL + ".json"},
+    "shard": {"rows": SHARD + ".parquet", "examples": SHARD + ".examples", "record": SHARD + ".json"},
+    "merge": {"rows": CELL + ".parquet", "examples": CELL + ".examples", "record": CELL + ".json"},
+    "tables": {
+        "cells": TABLES + "/cells.csv",
+        "sets": TABLES + "/sets.csv",
+        "methods": TABLES + "/methods.csv",
+        "paired": TABLES + "/paired.csv",
+        "falls": TABLES + "/falls.csv",
+        "training": TABLES + "/training.csv",
+        "alarms": TABLES + "/alarms.csv",
+        "record": TABLES + "/manifest.json",
+    },
+    "figures": {"charts": FIGURES + "/charts.json", "record": FIGURES + "/manifest.json"},
+    "gallery": {
+        "entries": GALLERY + "/entries.json",
+        "pictures": GALLERY + "/pictures.npz",
+        "record": GALLERY + "/manifest.json",
+    },
+    "report": {"page": REPORT, "record": "report.json"},
+}
+
+
+def about(kind: str, rule: str) -> str:
+    """The path of a log or a benchmark, by rule and wildcards: `logs/evaluate/eval/…/eps-2_255.log`."""
+    pattern = OUTPUTS[rule]["record"].removesuffix(".json").removesuffix("/manifest")
+    return f"{kind}/{rule}/{pattern}.{'log' if kind == 'logs' else 'tsv'}"

@@ -1,0 +1,1 @@
+"""Training loops: pretraining, adversarial fine-tuning, the projection of a dual encoder."""

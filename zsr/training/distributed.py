@@ -1,0 +1,177 @@
+"""One training over several processes, each with its part of every batch: `processes` of the recipe.
+
+The job itself is rank 0: it alone logs, saves and publishes. The others are children that do the same steps on their
+parts and go when it goes, however it ends. Weights are equal on all ranks at all times: they start from the same files,
+and gradients are averaged before the clip and the step, so that the training is that of one process with the same
+global batch, up to the order of sums.
+
+This is no `DistributedDataParallel`: its reducer hooks one forward and one backward, where a step here has several
+(attack, adversarial, clean). The gradients travel in one piece after the backward, not beside it; an exchange of
+ViT-B/32's 350 MB stands against a step of at least six passes.
+
+    with peers(processes, device, follow, job) as group:      # `follow(group, job)` is what the children run
+        fine_tune(…, peers=group)
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as together  # all_reduce and all_gather with gradient
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from zsr.errors import ZsrError
+from zsr.jobs.stopping import children_are_deaf
+from zsr.methods.core.processes import ALONE, Peers
+from zsr.training.checkpoint import Checkpoint
+
+PATIENCE = timedelta(minutes=10)  # how long a rank waits for the others: for the slowest start, or a checkpoint
+LOOPBACK = "127.0.0.1"
+
+
+class Group(Peers):
+    """A process among others."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+    def share(self, chosen: np.ndarray) -> np.ndarray:
+        if len(chosen) % self.size:  # unequal parts would weigh images unequally
+            raise ZsrError(f"processes: a batch of {len(chosen)} cannot be split into {self.size} equal parts")
+        part = len(chosen) // self.size
+        return chosen[self.rank * part : (self.rank + 1) * part]
+
+    def gather(self, part: Tensor) -> Tensor:
+        if part.requires_grad:
+            return torch.cat(together.all_gather(part.contiguous()))
+        parts = [torch.empty_like(part) for _ in range(self.size)]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    def mean(self, value: Tensor) -> float:
+        total = value.detach().double()
+        dist.all_reduce(total)
+        return total.item() / self.size
+
+    def average(self, parameters: list[nn.Parameter]) -> None:
+        found = [p for p in parameters if p.grad is not None]
+        flat = torch.cat([p.grad.flatten() for p in found])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for p, mean in zip(found, flat.split([p.numel() for p in found]), strict=True):
+            p.grad.copy_(mean.view_as(p))
+
+    def synchronise(self, visual: nn.Module) -> None:
+        for module in visual.modules():
+            if isinstance(module, _BatchNorm):
+                module.__class__ = type(f"Shared{type(module).__name__}", (SharedNorm, type(module)), {})
+
+
+class SharedNorm(_BatchNorm):
+    """BatchNorm over the whole batch in train mode. torch's own (SyncBatchNorm) runs on CUDA alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        size = dist.get_world_size()
+        axes = [0, *range(2, x.dim())]
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        wide = x.float()
+        mean = together.all_reduce(wide.mean(axes)) / size  # equal parts: the mean of means is the mean
+        centred = wide - mean.view(shape)
+        variance = together.all_reduce(centred.square().mean(axes)) / size
+        if self.track_running_stats and self.running_mean is not None:
+            self._move(mean.detach(), variance.detach(), size * x.numel() // x.shape[1])
+        normed = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            normed = normed * self.weight.view(shape) + self.bias.view(shape)
+        return normed.to(x.dtype)
+
+    def _move(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """The running statistics, as torch moves them: towards the unbiased variance."""
+        self.num_batches_tracked += 1
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance * (count / max(count - 1, 1)), share)
+
+
+class Follower(Checkpoint):
+    """The checkpoint of a child: it goes on from where rank 0 does, and never saves; a stop is rank 0's business."""
+
+    def step(self, state: Callable[[], dict]) -> None:
+        """Nothing to save."""
+
+
+@contextmanager
+def peers(processes: int, device: str, follow: Callable, *arguments: object) -> Iterator[Peers]:
+    """This process as rank 0 of `processes`; the others run `follow(group, *arguments)`. Alone if it is one."""
+    if processes == 1:
+        yield ALONE
+        return
+    if device == "cuda" and processes > torch.cuda.device_count():
+        raise ZsrError(f"processes: {processes}, but this machine has {torch.cuda.device_count()} GPU(s)")
+    store = dist.TCPStore(LOOPBACK, 0, processes, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+    start = (os.getpid(), processes, store.port, device, torch.get_num_threads(), follow, arguments)
+    with children_are_deaf():  # rank 0 saves, and the others go with it
+        children = start_processes(_child, start, nprocs=processes - 1, join=False, start_method="spawn")
+    try:
+        _join(store, 0, processes, device)
+        yield Group(0, processes)
+        dist.destroy_process_group()
+        for process in children.processes:
+            process.join(PATIENCE.total_seconds())
+        if any(process.exitcode for process in children.processes):
+            raise RuntimeError("a process of the training failed at its end")
+    except RuntimeError as error:  # an exchange that broke: the cause is where a child fell, if one did
+        raise _blamed(children, error) from error
+    finally:
+        for process in children.processes:
+            process.kill()
+            process.join()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _blamed(children: ProcessContext, error: RuntimeError) -> Exception:
+    """One line of the child that ended, or the error itself if all are alive."""
+    try:
+        children.join(timeout=5)
+    except ProcessException as fallen:
+        rank = fallen.error_index + 1
+        return ZsrError(f"process {rank} of the training ended: {str(fallen).strip().splitlines()[-1]}")
+    return error
+
+
+def _join(store: dist.TCPStore, rank: int, size: int, device: str) -> None:
+    """Enter the group: gloo on the CPU, over the loopback device, nccl between GPUs."""
+    if device == "cuda":
+        torch.cuda.set_device(rank)
+    elif sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # else gloo asks for the host's name
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+
+
+def _child(
+    index: int, parent: int, size: int, port: int, device: str, threads: int, follow: Callable, arguments: tuple
+) -> None:
+    """Rank index + 1: the same steps on its part; it ends with its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it went before the line above
+            os._exit(1)
+    torch.set_num_threads(threads)
+    _join(dist.TCPStore(LOOPBACK, port, size, is_master=False, timeout=PATIENCE), index + 1, size, device)
+    with Path(os.devnull).open("w", encoding="utf-8") as silence, redirect_stderr(silence):  # rank 0 speaks for all
+        follow(Group(index + 1, size), *arguments)  # an error travels back through torch's launcher
+    dist.destroy_process_group()
