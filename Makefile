@@ -1,11 +1,12 @@
 # make run    the embedded benchmark, from an empty folder to results/report.html (no GPU, no download but packages)
 # make gpu    what only a GPU can answer: nine minutes, ends with a table (docs/gpus.md)
+# make check  before each commit: lint, and every test that needs no workflow run
 # make test   every test that needs no GPU
-# make lint   ruff, snakefmt, snakemake --lint
+# make lint   ruff, mypy, snakefmt, snakemake --lint
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run gpu test lint format venv clean
+.PHONY: run gpu check test lint format venv clean
 
 run: venv
 	$(BIN)/snakemake --cores all
@@ -17,12 +18,16 @@ gpu: venv
 	$(BIN)/python benchmarks/on_gpu.py --minutes 9 --out $(OUT)
 	@echo "rows: $(CURDIR)/$(OUT)/rows.jsonl"
 
+check: lint
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not slurm"
+
 test: venv
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
