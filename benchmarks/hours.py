@@ -19,7 +19,7 @@ from pathlib import Path
 
 from zsr.config.complete import read
 from zsr.data.transforms import pixels
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 
 PASSES = 100 * 256 / 21  # forward and backward a second, ViT-B/32 at 224
@@ -44,11 +44,11 @@ TOWER_MEGABYTES = 352  # ViT-B/32's image tower, float32
 
 def scale(plan: Plan, backbone: str) -> float:
     """Operations of an image tower, in ViT-B/32's."""
-    name = plan.origin(backbone).partition(":")[0].removesuffix("-quickgelu")
+    name = plan.upstream.origin(backbone).partition(":")[0].removesuffix("-quickgelu")
     return GFLOPS[name] / GFLOPS["ViT-B-32"]
 
 
-def training(plan: Plan, job: Job) -> float:
+def training(plan: Plan, job: PlannedJob) -> float:
     """Seconds of one fine-tuning."""
     recipe = job.spec["recipe"]
     data = job.needs["data"]
@@ -61,7 +61,7 @@ def training(plan: Plan, job: Job) -> float:
     return recipe["epochs"] * count * units * UNIT * scale(plan, job.wildcards["model"].partition(".")[0])
 
 
-def evaluation(plan: Plan, job: Job) -> float:
+def evaluation(plan: Plan, job: PlannedJob) -> float:
     """Seconds of one cell."""
     spec = job.spec
     passes = ATTACK.get(spec["attack"], lambda s: s["steps"] * s.get("restarts", 1))(spec["settings"])

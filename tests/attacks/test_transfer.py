@@ -66,16 +66,16 @@ def test_mistakes_are_one_line(mini, mistake):
 def test_the_source_is_the_model_of_the_same_backbone_and_seed(mini):
     before = {job.record: job.text for job in Plan(mini).cells}
     mini["protocols"][0]["attacks"].append(TRANSFER)
-    assert {job.record: job.text for job in Plan(mini).cells if job.needs.keys().isdisjoint({"source"})} == before
+    assert {job.record: job.text for job in Plan(mini).cells if job.needs.keys().isdisjoint({"surrogate"})} == before
     mini["models"][1]["seeds"] = [1, 2]
     mini["models"][2]["seeds"] = [2, 7]
     cells = {tuple(job.wildcards.values())[1:4]: job for job in Plan(mini).cells}
     for backbone in ("rn", "vit"):
         for model, made_on in (("ce.s2", 2), ("ce.s7", 1), ("clip", 1), ("tecoa.s2", 2)):  # its first where it lacks it
             cell = cells[f"{backbone}.{model}", "drawn-colour", "transfer"]
-            assert cell.needs["source"].wildcards == {"model": f"{backbone}.tecoa.s{made_on}"}
-            assert cell.needs["source_head"] is cells[f"{backbone}.{model}", "drawn-colour", "pgd"].needs["head"]
-            assert cell.spec["needs"]["source"] == cell.needs["source"].hash
+            assert cell.needs["surrogate"].wildcards == {"model": f"{backbone}.tecoa.s{made_on}"}
+            assert cell.needs["surrogate_head"] is cells[f"{backbone}.{model}", "drawn-colour", "pgd"].needs["head"]
+            assert cell.spec["needs"]["surrogate"] == cell.needs["surrogate"].hash
             assert "source" not in cell.spec["settings"] and cell.spec["settings"]["steps"] == 3
             assert "zsr/methods/tecoa.py" in cell.spec["code"]["roots"]
 
@@ -84,7 +84,7 @@ def test_a_source_with_texts_of_its_own_brings_them(mini):
     mini["models"].append({"name": "prompts", "method": "apt", "settings": {"tokens": 2}})
     mini["protocols"][0]["attacks"] = [TRANSFER | {"source": "prompts"}]
     cell = next(job for job in Plan(mini).cells if job.wildcards["model"] == "rn.clip")
-    assert cell.needs["source_head"].rule == "texts" and cell.needs["head"].rule == "heads"
+    assert cell.needs["surrogate_head"].rule == "texts" and cell.needs["head"].rule == "heads"
 
 
 def test_it_is_a_black_box_to_the_alarms():
@@ -110,8 +110,8 @@ def test_the_workflow_makes_the_examples_on_the_source(project):
     rows = pq.read_table(project.path(f"results/{cell.outputs['rows']}")).to_pydict()
     backbone, method = models.model(plan, cell.needs["model"])
     net = models.zero_shot(plan, cell, (backbone, method))
-    other = models.model(plan, cell.needs["source"])
-    made_on = evaluate.network(*other, models.head(plan, cell.needs["source_head"])).eval()
+    other = models.model(plan, cell.needs["surrogate"])
+    made_on = evaluate.network(*other, models.head(plan, cell.needs["surrogate_head"])).eval()
     images = np.load(project.path(f"results/{cell.needs['data'].outputs['images']}"))[rows["index"]]
     inlet = backbone.mean, backbone.std
     torch.set_num_threads(1)

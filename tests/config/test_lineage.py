@@ -216,8 +216,8 @@ def test_examples_of_a_model_on_another_tower_come_with_that_tower(mini):
     mini["models"].append(AGAIN)
     mini["protocols"][0]["attacks"] = [{"name": "transfer", "attack": "transfer", "source": "tecoa"}]
     cells = {cell.needs["model"].wildcards["model"]: cell for cell in Plan(mini).cells}
-    assert "source_backbone" not in cells["vit.ce.s0"].needs  # both on the backbone itself
-    base = cells["vit.again.s0"].needs["source_backbone"]
+    assert "surrogate_backbone" not in cells["vit.ce.s0"].needs  # both on the backbone itself
+    base = cells["vit.again.s0"].needs["surrogate_backbone"]
     assert base.rule == "pretrain" and cells["vit.again.s0"].needs["backbone"].rule == "promote"
 
 
@@ -246,7 +246,7 @@ def test_an_interpolation_is_one_model_per_alpha_with_the_seeds_of_its_end(mini)
     assert job.needs["start"].wildcards == {"model": "rn.clip"} and job.spec["alpha"] == 0.25
     assert job.needs["end"].wildcards == {"model": "rn.tecoa.s2"}
     assert made["rn.three.a50.s0"].needs["start"] is made["rn.mix.a25.s1"]
-    shown = {(asked.entry["name"], asked.entry["method"], asked.train_eps) for asked in plan.asked.values()}
+    shown = {(asked.entry["name"], asked.entry["method"], asked.train_eps) for asked in plan.requests.values()}
     assert shown >= {("mix-a0", "interpolation", "4/255"), ("mix-a100", "interpolation", "4/255")}
 
 
@@ -262,7 +262,7 @@ def test_what_trains_on_clean_images_reports_no_radius(mini):
         {"name": "clean-mix", "interpolate": {"from": "clip", "to": "ce", "alpha": [0.5]}},
         {"name": "mix", "interpolate": {"from": "ce", "to": "tecoa", "alpha": [0.5]}},
     ]
-    found = {asked.entry["name"]: asked.train_eps for asked in Plan(mini).asked.values()}
+    found = {asked.entry["name"]: asked.train_eps for asked in Plan(mini).requests.values()}
     assert found == {
         "clip": None, "tecoa": "2/255", "ce": "0", "ft": "0", "probe": "0", "vp": "4/255", "vp-ce": "0",
         "clean-mix-a50": "0", "mix-a50": "2/255",
@@ -278,7 +278,7 @@ def test_prompts_of_one_method_mix_and_are_opened_by_it(mini):
     plan = Plan(mini)
     job = jobs(plan, "interpolate")["rn.mix.a50.s0"]
     assert job.spec["method"] == "vp-pixel" and job.spec["settings"]["criterion"] == "tecoa"
-    assert {asked.train_eps for asked in plan.asked.values() if asked.entry["name"] == "mix-a50"} == {"8/255"}
+    assert {asked.train_eps for asked in plan.requests.values() if asked.entry["name"] == "mix-a50"} == {"8/255"}
 
 
 def test_a_probe_is_evaluated_on_the_sets_with_its_classes_alone(mini):
@@ -286,7 +286,7 @@ def test_a_probe_is_evaluated_on_the_sets_with_its_classes_alone(mini):
     mini["models"] += [PROBE, {**PROBE, "name": "probe-digits", "recipe": {"dataset": "digits"}}]
     plan = Plan(mini)
     seen = {name: set() for name in ("probe", "probe-digits")}
-    for asked in plan.asked.values():
+    for asked in plan.requests.values():
         if asked.entry["name"] in seen:
             seen[asked.entry["name"]].add(asked.dataset)
     assert seen == {"probe": {"mini-source"}, "probe-digits": {"handwritten-digits"}}

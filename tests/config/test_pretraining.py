@@ -166,7 +166,7 @@ def line_of(said: str) -> str:
 def test_from_the_teacher_to_the_report_and_again_after_an_interruption(taught, project, tmp_path):
     project.snakemake()
     plan = Plan(taught)
-    job = plan.job("pretrain", {"backbone": "vit"})
+    job = plan.graph.job("pretrain", {"backbone": "vit"})
     made = project.folder / plan.results / "backbones" / "vit"
     record = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
     lit = json.loads((made.parent / "lit" / "manifest.json").read_text(encoding="utf-8"))

@@ -149,21 +149,21 @@ def configured(**changes):
 def test_the_plan_draws_whole_sets_and_one_attack_for_all_models_of_a_set():
     plan = configured()
     by_set = {}
-    for cell in plan.shown:
+    for cell in plan.gallery_cells:
         by_set.setdefault(cell.wildcards["dataset"], []).append(cell)
     assert set(by_set) == set(plan.config["protocols"][0]["datasets"])
     for cells in by_set.values():
         assert len({(c.wildcards["attack"], c.wildcards["eps"]) for c in cells}) == 1
         assert len({c.wildcards["model"] for c in cells}) == len(cells) == 6
-    assert [c.record for c in configured().shown] == [c.record for c in plan.shown]
+    assert [c.record for c in configured().gallery_cells] == [c.record for c in plan.gallery_cells]
 
 
 def test_the_plan_shows_no_more_than_fits(monkeypatch):
     monkeypatch.setattr(gallery_cells, "LIMIT", 13)  # two of the three sets
     plan = configured()
-    assert len(plan.shown) == 12
-    assert len({c.wildcards["dataset"] for c in plan.shown}) == 2
-    assert not configured(store="none").shown
+    assert len(plan.gallery_cells) == 12
+    assert len({c.wildcards["dataset"] for c in plan.gallery_cells}) == 2
+    assert not configured(store="none").gallery_cells
 
 
 def test_pictures_are_packed_once_and_the_budget_holds(monkeypatch):
@@ -193,7 +193,7 @@ def test_a_finished_gallery_agrees_with_the_rows(finished):
     entries = json.loads(finished.path("results/gallery/entries.json").read_text(encoding="utf-8"))
     with np.load(finished.path("results/gallery/pictures.npz")) as file:
         pictures = {name: file[name] for name in file.files}
-    cells = {(c.wildcards["model"], c.wildcards["dataset"]): c for c in plan.shown}
+    cells = {(c.wildcards["model"], c.wildcards["dataset"]): c for c in plan.gallery_cells}
     assert {(e["id"], e["dataset"]) for e in entries} == set(cells)
     for entry in entries:
         cell = cells[entry["id"], entry["dataset"]]

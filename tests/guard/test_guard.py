@@ -21,7 +21,7 @@ from pathlib import Path
 from zsr.config.text import read
 from zsr.plan.plan import Plan
 plan = Plan(read(Path("config.yaml")))
-job = plan.prepare("drawn-colour", "test")
+job = plan.upstream.prepare("drawn-colour", "test")
 print(json.dumps([job.text, job.outputs]))
 """
 READER = "zsr/data/readers/drawn.py"

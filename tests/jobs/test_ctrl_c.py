@@ -77,7 +77,7 @@ def test_ctrl_c_saves_in_a_few_lines_and_the_next_run_goes_on(copy, tmp_path):
     copy.snakemake(WEIGHTS)
     assert "last.ckpt: goes on from step" in log.read_text(encoding="utf-8")
     plan = Plan(copy.config)
-    code, said = run(copy, plan, plan.job("pretrain", {"backbone": "rn"}), tmp_path)  # undisturbed
+    code, said = run(copy, plan, plan.graph.job("pretrain", {"backbone": "rn"}), tmp_path)  # undisturbed
     assert code == 0 and file_digest(tmp_path / "backbones/rn/weights.safetensors") == file_digest(
         copy.path(WEIGHTS)
     ), said

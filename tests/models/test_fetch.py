@@ -325,7 +325,7 @@ def test_published_checkpoints_are_rows(mini):
     plan = Plan(mini)
     (job,) = [job for job in plan.jobs.values() if job.rule == "publish"]
     assert job.spec["source"]["hub"] == "chs20/fare2-clip"
-    asked = next(iter(plan.asked.values()))
+    asked = next(iter(plan.requests.values()))
     assert (asked.train_eps, asked.trained_on) == ("2/255", "imagenet")
     mini["models"][0]["backbones"] = ["vit"]
     with pytest.raises(ZsrError, match="is a tower of open_clip: ViT-L-14-quickgelu, pretrained: openai, not of 'vit'"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import yaml
 
 from support.project import MINI, Project
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 
 T = {"tables", "figures", "report"}
@@ -24,11 +24,13 @@ def planned(project: Project, *arguments: str) -> set[str]:
     return found
 
 
-def expected(project: Project, wanted: Callable[[Job], bool]) -> set[str]:
+def expected(project: Project, wanted: Callable[[PlannedJob], bool]) -> set[str]:
     """The records of the plan's jobs for which `wanted` holds."""
     plan = Plan(project.config)
     jobs = {job for job in plan.jobs.values() if wanted(job)}
-    if jobs & set(plan.shown) or asked(project.config) != asked(yaml.safe_load(MINI.read_text(encoding="utf-8"))):
+    if jobs & set(plan.gallery_cells) or asked(project.config) != asked(
+        yaml.safe_load(MINI.read_text(encoding="utf-8"))
+    ):
         jobs.add(plan.gallery)  # it shows some of the cells, and the config says which
     return {f"{plan.results}/{job.record}" for job in jobs}
 
@@ -38,13 +40,13 @@ def asked(config: dict) -> dict:
     return {key: value for key, value in config.items() if key not in ("results", "report")}
 
 
-def is_t(job: Job) -> bool:
+def is_t(job: PlannedJob) -> bool:
     return job.rule in T
 
 
-def downstream(plan: Plan, record: str) -> set[Job]:
+def downstream(plan: Plan, record: str) -> set[PlannedJob]:
     """A job and all that is made of its result, but for tables, figures, gallery and report."""
-    found = {plan.owner(record)}
+    found = {plan.graph.owner(record)}
     for job in plan.jobs.values():  # each stands after what it needs
         if found & set(job.needs.values()):
             found.add(job)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from support.jobs import start
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 
 
@@ -16,7 +16,7 @@ def logged(folder: Path) -> int:
     return max([part.read_text(encoding="utf-8").count("\n") for part in folder.glob("..train.jsonl.part.*")] or [0])
 
 
-def stop_after(project, plan: Plan, job: Job, steps: int) -> tuple[float, int, str]:
+def stop_after(project, plan: Plan, job: PlannedJob, steps: int) -> tuple[float, int, str]:
     """SIGTERM when so many steps are logged: seconds until it has ended, exit code, words.
 
     Seconds by the clock or of the processor, whichever is less: other work on the machine is not the job's fault.

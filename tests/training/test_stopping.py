@@ -8,13 +8,13 @@ import torch
 from support.jobs import run
 from support.stopping import stop_after
 
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 
 pytestmark = pytest.mark.slow
 
 
-def training(project, rule: str, steps: int) -> tuple[Plan, Job]:
+def training(project, rule: str, steps: int) -> tuple[Plan, PlannedJob]:
     """A plan whose model tecoa and whose backbones train so many steps."""
     config = project.config
     for backbone in config["backbones"]:

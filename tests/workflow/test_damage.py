@@ -11,7 +11,7 @@ from support.jobs import run
 from support.killing import digests
 from support.project import Project
 
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ DAMAGE = {
 }
 
 
-def one(plan: Plan, rule: str) -> Job:
+def one(plan: Plan, rule: str) -> PlannedJob:
     """A job of a rule that reads the model tecoa, its source set and its head, as far as it reads a model."""
     return next(
         job for job in plan.jobs.values()

@@ -11,7 +11,7 @@ import pytest
 from support.jobs import run
 
 from zsr.errors import ZsrError
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.records import check_writable
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 ROOM = {"prepare": 100_000, "pretrain": 100_000, "heads": 100, "finetune": 100_000, "evaluate": 2_000}
 
 
-def one_of_each(plan: Plan) -> dict[str, Job]:
+def one_of_each(plan: Plan) -> dict[str, PlannedJob]:
     """The largest result of each kind is as good as any."""
     return {job.rule: job for job in plan.jobs.values() if job.rule in ROOM}
 
@@ -38,13 +38,13 @@ def mounted(folder: Path, options: str):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def content(project, plan: Plan, job: Job) -> dict[str, str]:
+def content(project, plan: Plan, job: PlannedJob) -> dict[str, str]:
     """The digests of a finished result, but that of the log of seconds."""
     digests = json.loads((project.folder / plan.results / job.record).read_text(encoding="utf-8"))["digests"]
     return {name: value for name, value in digests.items() if name != "log"}
 
 
-def refused(said: str, code: int, folder: Path, job: Job) -> None:
+def refused(said: str, code: int, folder: Path, job: PlannedJob) -> None:
     assert code == 1, said
     assert "Traceback" not in said, said
     lines = [line for line in said.splitlines() if line.startswith("zsr: ")]

@@ -21,7 +21,7 @@ from support.project import MINI, Project, copy_project
 from support.reruns import downstream, expected, is_t, planned
 
 from zsr.checks.stale_results import metadata_name, remembered
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.examples import read_table
 from zsr.storage.records import seal, write_json
@@ -29,7 +29,7 @@ from zsr.storage.records import seal, write_json
 pytestmark = pytest.mark.slow
 
 
-def check(project: Project, wanted: Callable[[Job], bool]) -> None:
+def check(project: Project, wanted: Callable[[PlannedJob], bool]) -> None:
     """Compare, and say which jobs are too many or too few."""
     found, right = planned(project), expected(project, wanted)
     assert right or not found
@@ -37,16 +37,16 @@ def check(project: Project, wanted: Callable[[Job], bool]) -> None:
     assert not right - found, f"would stay stale: {sorted(right - found)}"
 
 
-def of_model(name: str) -> Callable[[Job], bool]:
+def of_model(name: str) -> Callable[[PlannedJob], bool]:
     """A model's fine-tunings and cells."""
     return lambda job: f".{name}" in job.wildcards.get("model", "") and job.wildcards["model"].split(".")[1] == name
 
 
-def trains(job: Job) -> bool:
+def trains(job: PlannedJob) -> bool:
     return ".s" in job.wildcards.get("model", "")
 
 
-def either(*conditions: Callable[[Job], bool]) -> Callable[[Job], bool]:
+def either(*conditions: Callable[[PlannedJob], bool]) -> Callable[[PlannedJob], bool]:
     return lambda job: any(condition(job) for condition in conditions)
 
 
@@ -257,7 +257,7 @@ def test_a_seed_added(copy):
 # -- results ---------------------------------------------------------------------------------------------------------
 
 
-def a_cell(copy: Project) -> tuple[Job, Path]:
+def a_cell(copy: Project) -> tuple[PlannedJob, Path]:
     plan = Plan(copy.config)
     job = plan.cells[5]
     return job, copy.folder / plan.results / job.outputs["rows"]

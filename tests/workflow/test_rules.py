@@ -9,13 +9,22 @@ from support.project import MINI, ROOT, refused
 from zsr.plan.plan import Plan
 from zsr.storage import layout
 
-RULES = {
-    match[1]: match[2]
-    for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
-    for match in re.finditer(
-        r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-}
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+BODY = r":\n(.*?)(?=^\S|\Z)"
+RULES = dict(re.findall(rf"^rule (\w+){BODY}", TEXT, re.MULTILINE | re.DOTALL))
+BASES: dict[str, str] = {}  # rule -> the rule whose script, resources, environment it shares
+
+
+def sections(body: str) -> dict[str, str]:
+    """The parts of a rule by name; its docstring is the part without one."""
+    parts = re.split(r"^    (\w+):", body, flags=re.MULTILINE)
+    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+for base, name, body in re.findall(rf"^use rule (\w+) as (\w+) with{BODY}", TEXT, re.MULTILINE | re.DOTALL):
+    shared = sections(RULES[base]) | {part: text for part, text in sections(body).items() if part}
+    RULES[name] = shared.pop("") + "".join(f"    {part}:{text}" for part, text in shared.items())
+    BASES[name] = base
 
 
 def test_every_kind_of_job_has_a_rule():
@@ -31,8 +40,9 @@ def test_a_rule_says_all_that_is_asked(name):
     for resource in ("mem_mb", "runtime"):
         assert f"{resource}=" in body
     assert re.findall(r"^        (\w+)=spec_of", body, re.MULTILINE) == ["spec"], "the spec is the only param"
-    assert re.search(rf"start\(\s*['\"]{name}['\"]", body), "the script is named like its rule"
-    assert (ROOT / f"workflow/scripts/{name}.py").exists()
+    script = BASES.get(name, name)
+    assert re.search(rf"start\(\s*['\"]{script}['\"]", body), "the script is named like its rule"
+    assert (ROOT / f"workflow/scripts/{script}.py").exists()
 
 
 @pytest.mark.parametrize("name", RULES)

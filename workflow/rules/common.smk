@@ -153,7 +153,7 @@ def spec_of(rule):
     """The rule's only param. The function takes wildcards alone: with `input`, Snakemake would record no param."""
 
     def spec(wildcards):
-        return PLAN.spec(rule, wildcards.items())
+        return PLAN.graph.spec(rule, wildcards.items())
 
     return spec
 
@@ -162,7 +162,7 @@ def need(rule, role, name="record"):
     """The path of what a job reads, from the plan."""
 
     def path(wildcards):
-        job = PLAN.job(rule, wildcards.items())
+        job = PLAN.graph.job(rule, wildcards.items())
         ask_for_what_is_gone(job, [job.needs[role]])
         return f"{RESULTS}/{job.needs[role].outputs[name]}"
 
@@ -213,7 +213,9 @@ def local_file(rule, role="weights"):
     """The local file that a backbone or a published model comes from; nothing if it comes from the hub."""
 
     def paths(wildcards):
-        files = PLAN.files.get(PLAN.job(rule, wildcards.items()).record, {})
+        files = PLAN.upstream.files.get(
+            PLAN.graph.job(rule, wildcards.items()).record, {}
+        )
         return expand(files[role]) if role in files else []
 
     return paths
@@ -223,7 +225,7 @@ def shards(name):
     """One output of every shard of a cell."""
 
     def paths(wildcards):
-        job = PLAN.job("merge", wildcards.items())
+        job = PLAN.graph.job("merge", wildcards.items())
         parts = [part for part in job.needs.values() if part.rule == "shard"]
         ask_for_what_is_gone(job, parts)
         return [f"{RESULTS}/{part.outputs[name]}" for part in parts]
@@ -236,17 +238,41 @@ def may_need(rule, role, name="record"):
     path = need(rule, role, name)
 
     def maybe(wildcards):
-        has = role in PLAN.job(rule, wildcards.items()).needs
+        has = role in PLAN.graph.job(rule, wildcards.items()).needs
         return path(wildcards) if has else []
 
     return maybe
+
+
+# what a cell reads: role of the record -> (name of its file's input, the file)
+CELL_FILES = {
+    "model": ("tensors", "weights"),
+    "backbone": ("weights", "weights"),
+    "head": ("embeddings", "head"),
+    "data": ("images", "images"),
+    "surrogate": ("surrogate_tensors", "weights"),
+    "surrogate_backbone": ("surrogate_weights", "weights"),
+    "surrogate_head": ("surrogate_embeddings", "head"),
+    "before": ("before_rows", "rows"),
+    "smaller": ("smaller_rows", "rows"),
+}
+CELL_ROLES = tuple(CELL_FILES)
+
+
+def cell_inputs(rule):
+    """The record of everything that a cell reads, and the file beside it; not every cell has every role."""
+    found = {}
+    for role, (name, file) in CELL_FILES.items():
+        found[role] = may_need(rule, role)
+        found[name] = ancient(may_need(rule, role, file))
+    return found
 
 
 def records(rule, role):
     """The records of a list of jobs that one of the last jobs reads."""
 
     def paths(wildcards):
-        job = PLAN.job(rule, wildcards.items())
+        job = PLAN.graph.job(rule, wildcards.items())
         jobs = PLAN.reads(job).get(role, [])
         ask_for_what_is_gone(job, jobs)
         return [f"{RESULTS}/{other.record}" for other in jobs]
@@ -265,17 +291,17 @@ def everything():
 
 def decoders(wildcards):
     """Threads of a preparation: pictures are decoded side by side, drawn ones are not."""
-    return 8 if "source" in PLAN.job("prepare", wildcards.items()).spec else 1
+    return 8 if "source" in PLAN.graph.job("prepare", wildcards.items()).spec else 1
 
 
 def processes(wildcards):
     """How many processes share one fine-tuning; each has its threads, and its GPU."""
-    return PLAN.job("finetune", wildcards.items()).spec["recipe"]["processes"]
+    return PLAN.graph.job("finetune", wildcards.items()).spec["recipe"]["processes"]
 
 
 def learns(wildcards):
     """Whether a dual encoder's projection is learned, on the device of the config."""
-    return "recipe" in PLAN.job("join", wildcards.items()).spec
+    return "recipe" in PLAN.graph.job("join", wildcards.items()).spec
 
 
 def gpus():

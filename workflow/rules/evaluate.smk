@@ -5,24 +5,7 @@
 rule evaluate:
     """One row per image, and a summary that describes itself."""
     input:
-        model=need("evaluate", "model"),
-        tensors=ancient(need("evaluate", "model", "weights")),
-        backbone=need("evaluate", "backbone"),
-        weights=ancient(need("evaluate", "backbone", "weights")),
-        head=need("evaluate", "head"),
-        embeddings=ancient(need("evaluate", "head", "head")),
-        data=need("evaluate", "data"),
-        images=ancient(need("evaluate", "data", "images")),
-        source=may_need("evaluate", "source"),
-        source_tensors=ancient(may_need("evaluate", "source", "weights")),
-        source_backbone=may_need("evaluate", "source_backbone"),
-        source_weights=ancient(may_need("evaluate", "source_backbone", "weights")),
-        source_head=may_need("evaluate", "source_head"),
-        source_embeddings=ancient(may_need("evaluate", "source_head", "head")),
-        before=may_need("evaluate", "before"),
-        before_rows=ancient(may_need("evaluate", "before", "rows")),
-        smaller=may_need("evaluate", "smaller"),
-        smaller_rows=ancient(may_need("evaluate", "smaller", "rows")),
+        **cell_inputs("evaluate"),
     output:
         rows=out("evaluate", "rows"),
         examples=out("evaluate", "examples"),
@@ -44,41 +27,12 @@ rule evaluate:
     params:
         spec=spec_of("evaluate"),
     shell:
-        start(
-            "evaluate",
-            "model",
-            "backbone",
-            "head",
-            "data",
-            "source",
-            "source_backbone",
-            "source_head",
-            "before",
-            "smaller",
-        )
+        start("evaluate", *CELL_ROLES)
 
 
-rule shard:
-    """A part of the images of a cell that would take too long as one job."""
+use rule evaluate as shard with:
     input:
-        model=need("shard", "model"),
-        tensors=ancient(need("shard", "model", "weights")),
-        backbone=need("shard", "backbone"),
-        weights=ancient(need("shard", "backbone", "weights")),
-        head=need("shard", "head"),
-        embeddings=ancient(need("shard", "head", "head")),
-        data=need("shard", "data"),
-        images=ancient(need("shard", "data", "images")),
-        source=may_need("shard", "source"),
-        source_tensors=ancient(may_need("shard", "source", "weights")),
-        source_backbone=may_need("shard", "source_backbone"),
-        source_weights=ancient(may_need("shard", "source_backbone", "weights")),
-        source_head=may_need("shard", "source_head"),
-        source_embeddings=ancient(may_need("shard", "source_head", "head")),
-        before=may_need("shard", "before"),
-        before_rows=ancient(may_need("shard", "before", "rows")),
-        smaller=may_need("shard", "smaller"),
-        smaller_rows=ancient(may_need("shard", "smaller", "rows")),
+        **cell_inputs("shard"),
     output:
         rows=out("shard", "rows"),
         examples=out("shard", "examples"),
@@ -89,29 +43,8 @@ rule shard:
         about("benchmarks", "shard")
     wildcard_constraints:
         protocol=cells_of("shard"),
-    priority: 50
-    conda:
-        "../../envs/evaluate.yaml"
-    threads: THREADS
-    resources:
-        mem_mb=megabytes(2000, 16000),
-        runtime=minutes(60, 480),
-        gpu=gpus(),
     params:
         spec=spec_of("shard"),
-    shell:
-        start(
-            "shard",
-            "model",
-            "backbone",
-            "head",
-            "data",
-            "source",
-            "source_backbone",
-            "source_head",
-            "before",
-            "smaller",
-        )
 
 
 rule merge:

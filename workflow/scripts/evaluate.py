@@ -1,4 +1,4 @@
-"""Evaluate one cell: rows per image, and a summary that describes itself."""
+"""Evaluates one cell, or one shard of its images: a row for each image, and a summary."""
 
 import time
 
@@ -22,16 +22,16 @@ def work(job: Job) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
     backbone, net = attacked(job, "backbone", "model", "head")
-    source = None
-    if "source" in spec["needs"]:
-        base = "source_backbone" if "source_backbone" in spec["needs"] else "backbone"
-        source = attacked(job, base, "source", "source_head")[1]
+    surrogate = None
+    if "surrogate" in spec["needs"]:
+        base = "surrogate_backbone" if "surrogate_backbone" in spec["needs"] else "backbone"
+        surrogate = attacked(job, base, "surrogate", "surrogate_head")[1]
     classes = len(job.record("head")["spec"]["classes"])
     images, labels = prepared.read(job.input("data").with_name("images.npy"), job.record("data"), classes)
     started = time.time()
     eps = float(eps_of(spec["eps"], "eps", spec["norm"]))
     fallen = chaining.fallen(job, evaluate.places(len(labels), spec))
-    cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, eps, fallen["index"], source)
+    cell = evaluate.evaluate(net, backbone.mean, backbone.std, images, labels, spec, eps, fallen["index"], surrogate)
     columns = chaining.merge(evaluate.columns(cell), fallen)
     write_rows(job.outputs["rows"], columns)
     places, examples = evaluate.kept(cell, spec)

@@ -12,6 +12,7 @@ from zsr.errors import ZsrError
 from zsr.evaluation import gallery
 from zsr.jobs.run import Job, run
 from zsr.plan.gallery_cells import LIMIT
+from zsr.plan.graph import digest_of
 from zsr.plan.plan import Plan
 from zsr.results import collect, models
 from zsr.storage.bytes_read import read_by
@@ -28,16 +29,16 @@ def work(job: Job) -> None:
     pictures = Pictures()
     if job.spec["config"] is not None:
         plan = collect.rebuild(job.spec["config"], job.results)
-        if plan.digest(plan.shown) != job.spec["cells"]:
+        if digest_of(plan.gallery_cells) != job.spec["cells"]:
             raise ZsrError("gallery: code or config changed after this job was planned; run snakemake again")
-        each = max(1, min(MOST, LIMIT // len(plan.shown)))
-        by_model = sorted(plan.shown, key=lambda cell: cell.wildcards["model"])  # each model is loaded once
+        each = max(1, min(MOST, LIMIT // len(plan.gallery_cells)))
+        by_model = sorted(plan.gallery_cells, key=lambda cell: cell.wildcards["model"])  # each model is loaded once
         for _, cells in groupby(by_model, key=lambda cell: cell.wildcards["model"]):
             cells = list(cells)
             loaded = models.model(plan, cells[0].needs["model"])
             for cell in cells:
                 entries += look(plan, cell, loaded, each, pictures)
-        places = {cell.record: i for i, cell in enumerate(plan.shown)}
+        places = {cell.record: i for i, cell in enumerate(plan.gallery_cells)}
         job.read = read_by(plan, plan.gallery)
         entries.sort(key=lambda entry: places[entry.pop("cell")])  # the order of the config again
     job.outputs["entries"].write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
@@ -65,7 +66,7 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
     """The entries of one cell."""
     record = read_record(plan.results / cell.record, cell.hash)
     data = cell.needs["data"]
-    asked = plan.asked[cell.record]
+    asked = plan.requests[cell.record]
     classes = plan.config["datasets"][asked.dataset]["classes"]
     images, _ = prepared.read(
         plan.results / data.outputs["images"], read_record(plan.results / data.record, data.hash), len(classes)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.jobs.run import Job, run
+from zsr.plan.graph import digest_of
 from zsr.report import csv_tables
 from zsr.report.tables import build
 from zsr.results import collect
@@ -13,7 +14,7 @@ from zsr.storage.rows import read_rows
 
 def work(job: Job) -> None:
     plan = collect.rebuild(job.spec["config"], job.results)
-    if plan.digest(plan.cells) != job.spec["cells"]:
+    if digest_of(plan.cells) != job.spec["cells"]:
         raise ZsrError("tables: code or config changed after this job was planned; run snakemake again")
     cells = collect.cells(plan)
     made = build.build(

@@ -10,7 +10,7 @@ from pathlib import Path
 from zsr.data.sources import data_root, known_digest, note_of, state_of
 from zsr.env_paths import expand, unset
 from zsr.errors import ZsrError
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.records import read_record
 
@@ -25,7 +25,7 @@ def refuse_changed(plan: Plan) -> None:
             )
 
 
-def changed(plan: Plan, job: Job) -> Path | None:
+def changed(plan: Plan, job: PlannedJob) -> Path | None:
     """The first file that is no longer the one that a preparation on disk read, or None."""
     try:
         made = read_record(plan.results / job.record)

@@ -10,7 +10,7 @@ from zsr.data.sources import Sources, data_root, verify
 from zsr.data.transforms import pixels
 from zsr.env_paths import expand, refusal, unset
 from zsr.errors import ZsrError
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 
 
@@ -25,7 +25,7 @@ class Need:
     advice: str = ""
 
 
-def preparations(plan: Plan) -> list[Job]:
+def preparations(plan: Plan) -> list[PlannedJob]:
     """The jobs that read files."""
     return [job for job in plan.jobs.values() if job.rule == "prepare" and "source" in job.spec]
 
@@ -44,7 +44,7 @@ def files(plan: Plan, deep: bool = False) -> Iterator[Need]:
             yield from _tables(job, sources, seen)
 
 
-def _tables(job: Job, sources: Sources, seen: set[Path]) -> Iterator[Need]:
+def _tables(job: PlannedJob, sources: Sources, seen: set[Path]) -> Iterator[Need]:
     """The tables that a `path` with `*` and variables finds: what a config says itself, no set's file."""
     path = sources.folder / expand(job.spec["options"]["path"].replace("{split}", job.spec["split"]))
     found = [Path(name) for name in sorted(glob.glob(str(path)))]
@@ -62,10 +62,10 @@ def check_variables(plan: Plan) -> None:
         for value in job.spec["options"].values():
             if isinstance(value, str) and (name := unset(value)):
                 raise ZsrError(f"data '{job.wildcards['dataset']}': {refusal(value, name)}")
-    for record, files in plan.files.items():
+    for record, files in plan.upstream.files.items():
         for value in files.values():
             if name := unset(value):
-                raise ZsrError(f"{plan.owner(record).title}: {refusal(value, name)}")
+                raise ZsrError(f"{plan.graph.owner(record).title}: {refusal(value, name)}")
 
 
 def _look(dataset: str, sources: Sources, path: Path, entry: dict, deep: bool) -> Need:
@@ -106,7 +106,7 @@ def missing(plan: Plan) -> list[Need]:
     return list(found.values())
 
 
-def size_of(plan: Plan, job: Job) -> int:
+def size_of(plan: Plan, job: PlannedJob) -> int:
     """Bytes of a prepared split; of a split that stays encoded, those of its archives."""
     spec = job.spec
     if spec["encoded"]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zsr import registry
 from zsr.models.backbone import load_model
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.examples import Examples
 from zsr.storage.records import check_digest, read_record
@@ -41,7 +41,7 @@ class Finding:
 class Network:
     """Images in [0, 1] -> logits in float32, from the files that a cell was made of."""
 
-    def __init__(self, plan: Plan, cell: Job) -> None:
+    def __init__(self, plan: Plan, cell: PlannedJob) -> None:
         def record(role: str) -> dict:
             return read_record(plan.results / cell.needs[role].record, cell.needs[role].hash)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.hashing import canonical
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.bytes_read import made_of_others
 from zsr.storage.records import read_record
@@ -47,12 +47,12 @@ def adoptable_notice(plan: Plan, metadata: Path) -> str:
     )
 
 
-def forgotten(plan: Plan, metadata: Path) -> list[Job]:
+def forgotten(plan: Plan, metadata: Path) -> list[PlannedJob]:
     """The jobs whose result is on disk and whose spec Snakemake does not remember."""
     return [job for job in plan.jobs.values() if on_disk(plan, job) and not _knows(plan, job, metadata)]
 
 
-def _knows(plan: Plan, job: Job, metadata: Path) -> bool:
+def _knows(plan: Plan, job: PlannedJob, metadata: Path) -> bool:
     return known_params(metadata / metadata_name(str(plan.results / job.record))) == [repr(job.text)]
 
 
@@ -87,17 +87,17 @@ def longest_name() -> int:
     return (os.pathconf(METADATA if METADATA.is_dir() else ".", "PC_NAME_MAX") or 255) - 1
 
 
-def stale(plan: Plan, jobs: Iterable[Job]) -> list[str]:
+def stale(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:
     """The records on disk that are damaged, of another spec than the plan's, or made of other bytes than lie there."""
     return [job.record for job in jobs if on_disk(plan, job) and not believable(plan, job)]
 
 
-def on_disk(plan: Plan, job: Job) -> bool:
+def on_disk(plan: Plan, job: PlannedJob) -> bool:
     """Whether the job's record is there."""
     return (plan.results / job.record).is_file()
 
 
-def believable(plan: Plan, job: Job) -> bool:
+def believable(plan: Plan, job: PlannedJob) -> bool:
     """Whether the job's record is whole, of the spec that the plan asks for, and made of what lies there."""
     try:
         record = read_record(plan.results / job.record, job.hash)

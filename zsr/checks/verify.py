@@ -10,7 +10,7 @@ from zsr.checks.recount_tables import Counted, Recount
 from zsr.checks.rescore_examples import BATCH, Finding, Network, examine
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.progress import Progress
 from zsr.results import collect
@@ -34,7 +34,7 @@ class Checked:
     rows: dict[str, Rows] = field(default_factory=dict, repr=False)  # record -> its rows
 
 
-def cells(plan: Plan, jobs: list[Job]) -> Checked:
+def cells(plan: Plan, jobs: list[PlannedJob]) -> Checked:
     """Look at every cell again; those of one model and one dataset share a network and its clean predictions."""
     found = Checked()
     progress = Progress("verify", len(jobs))
@@ -63,14 +63,14 @@ def cells(plan: Plan, jobs: list[Job]) -> Checked:
 class Shared:
     """What the cells of one model on one dataset share: network, images, clean predictions."""
 
-    def __init__(self, plan: Plan, job: Job) -> None:
+    def __init__(self, plan: Plan, job: PlannedJob) -> None:
         self.plan, data = plan, job.needs["data"]
         self.network = Network(plan, job)
         self.images = np.load(plan.results / data.outputs["images"], mmap_mode="r", allow_pickle=False)
         self.labels = np.load(plan.results / data.outputs["labels"], allow_pickle=False)
         self.known: dict[bytes, np.ndarray] = {}  # cells of several protocols may look at different images
 
-    def look(self, job: Job) -> tuple[Finding, Rows, int]:
+    def look(self, job: PlannedJob) -> tuple[Finding, Rows, int]:
         """What was found, the cell's rows, how many examples it stores."""
         record = read_record(self.plan.results / job.record, job.hash)
         rows = read(self.plan, job, record)
@@ -101,7 +101,7 @@ class Shared:
         return self.known[key]
 
 
-def read(plan: Plan, job: Job, record: dict) -> Rows:
+def read(plan: Plan, job: PlannedJob, record: dict) -> Rows:
     """The rows of a cell as plain arrays, in the order of the split."""
     table = read_rows(plan.results / job.outputs["rows"], record["digests"]["rows"])
     columns = {name: np.asarray(table[name].to_pylist()) for name in ("felled_by", "felled_in")}
@@ -115,7 +115,7 @@ def tables(plan: Plan, rows: dict[str, Rows]) -> tuple[int, list[str]]:
     worst = {protocol["name"]: protocol["worst_case"] for protocol in plan.config["protocols"]}
     counted = []
     for job in plan.cells:
-        asked, mine = plan.asked[job.record], rows[job.record]
+        asked, mine = plan.requests[job.record], rows[job.record]
         about = collect.about(plan, asked.entry, asked.dataset)
         counted.append(
             Counted(

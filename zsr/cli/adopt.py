@@ -15,7 +15,7 @@ from zsr.cli import plan_of
 from zsr.cli.verify import faults
 from zsr.errors import ZsrError
 from zsr.plan import fingerprint
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.registry import ROOT
 from zsr.storage import run_lock
@@ -54,16 +54,16 @@ def refuse_edited(before: Plan, now: Plan) -> None:
         raise ZsrError("code or config changed while results were checked, and nothing was adopted; run it again")
 
 
-def complete(plan: Plan) -> list[Job]:
+def complete(plan: Plan) -> list[PlannedJob]:
     """The jobs whose result is there, and so are all results that it was made of."""
-    found: dict[Job, None] = {}
+    found: dict[PlannedJob, None] = {}
     for job in plan.jobs.values():  # each comes after what it reads
         if on_disk(plan, job) and all(other in found for others in plan.reads(job).values() for other in others):
             found[job] = None
     return list(found)
 
 
-def touch(plan: Plan, configfile: str, jobs: Collection[Job]) -> None:
+def touch(plan: Plan, configfile: str, jobs: Collection[PlannedJob]) -> None:
     """Let Snakemake write down that these results are finished, in the order in which they were made."""
     targets = [str(plan.results / job.record) for job in jobs] if len(jobs) < len(plan.jobs) else ["all"]
     snakefile = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", configfile]

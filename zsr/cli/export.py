@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zsr.cli import plan_of
 from zsr.cli.values import make_folder, name_of_file, refusing
 from zsr.errors import ZsrError, unknown
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.records import check_digest, read_record, replacing, write_json
 
@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
         return 0 if write(plan, wanted, given) else 1
 
 
-def models(plan: Plan) -> dict[str, Job]:
+def models(plan: Plan) -> dict[str, PlannedJob]:
     """id -> the job that makes the model."""
     return {job.wildcards["model"]: job for job in plan.jobs.values() if job.rule in MODELS}
 
@@ -59,7 +59,7 @@ def _cells(plan: Plan) -> "pd.DataFrame":
     return csv_tables.read(record.parent, read_record(record, plan.tables.hash))["cells"]
 
 
-def _models(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> int:
+def _models(plan: Plan, wanted: dict[str, PlannedJob], given: argparse.Namespace) -> int:
     from zsr.export import open_clip
     from zsr.export.model_card import card
     from zsr.models.backbone import definition_of
@@ -89,7 +89,7 @@ def _models(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> in
     return done
 
 
-def _robustbench(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> int:
+def _robustbench(plan: Plan, wanted: dict[str, PlannedJob], given: argparse.Namespace) -> int:
     from zsr.export.model_card import robustbench
 
     cells = _cells(plan)
@@ -100,7 +100,7 @@ def _robustbench(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) 
     return len(wanted)
 
 
-def _results(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> int:
+def _results(plan: Plan, wanted: dict[str, PlannedJob], given: argparse.Namespace) -> int:
     path = given.to / "results.parquet"
     with replacing(path) as temporary:
         _cells(plan).to_parquet(temporary, index=False, compression="zstd")
@@ -108,7 +108,7 @@ def _results(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> i
     return 1
 
 
-def _figures(plan: Plan, wanted: dict[str, Job], given: argparse.Namespace) -> int:
+def _figures(plan: Plan, wanted: dict[str, PlannedJob], given: argparse.Namespace) -> int:
     import json
 
     from zsr.report.figures import build

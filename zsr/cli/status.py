@@ -10,7 +10,7 @@ from pathlib import Path
 from zsr.cli import plan_of
 from zsr.cli.values import positive
 from zsr.errors import ZsrError
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.records import read_record
 
@@ -65,7 +65,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def state(plan: Plan, job: Job, busy: set[str]) -> tuple[str, float]:
+def state(plan: Plan, job: PlannedJob, busy: set[str]) -> tuple[str, float]:
     """(done, running, stale: of another spec or damaged, or missing; the seconds that it took if it is done).
 
     A job is done when all its files are there. Their bytes are read by `zsr verify`; here 10,000 results cost seconds.
@@ -96,14 +96,14 @@ def started(memory: Path) -> set[str]:
 class Costs:
     """What a job will cost, from the finished jobs most like it: the median of their measured seconds."""
 
-    def __init__(self, seconds: dict[Job, float]) -> None:
+    def __init__(self, seconds: dict[PlannedJob, float]) -> None:
         self._known: dict[tuple, list[float]] = defaultdict(list)
         for job, cost in seconds.items():
             for kind in self._kinds(job):
                 self._known[kind].append(cost)
 
     @staticmethod
-    def _kinds(job: Job) -> list[tuple]:
+    def _kinds(job: PlannedJob) -> list[tuple]:
         """From the most to the least alike: a cell's attack matters more than its set, a training's method most."""
         names = ("method", "attack", "reader")
         about = tuple(str(job.spec.get(name)) for name in names)
@@ -111,7 +111,7 @@ class Costs:
         place = job.wildcards.get("dataset", "")
         return [(job.rule, *about, backbone, place), (job.rule, *about, backbone), (job.rule, about[1]), (job.rule,)]
 
-    def expected(self, job: Job) -> float | None:
+    def expected(self, job: PlannedJob) -> float | None:
         """Seconds; None where no job of the kind has finished yet."""
         known = next((self._known[kind] for kind in self._kinds(job) if kind in self._known), None)
         return statistics.median(known) if known else None
@@ -124,7 +124,7 @@ def _work(costs: list[float | None]) -> str:
     return span(sum(known)) + ("" if len(known) == len(costs) else " + ?") if known else "?"
 
 
-def _summary(left: dict[Job, float | None], plan: Plan, cores: int) -> str:
+def _summary(left: dict[PlannedJob, float | None], plan: Plan, cores: int) -> str:
     if not left:
         return "everything is done"
     known = [cost for cost in left.values() if cost is not None]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from zsr.checks.changed_files import changed
 from zsr.cli import plan_of
 from zsr.errors import ZsrError
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.bytes_read import made_of_others
 from zsr.storage.records import REPAIR, check_digest, read_record
@@ -37,7 +37,7 @@ def run(given: argparse.Namespace) -> int:
     return 1 if lines or missing else 0
 
 
-def _look_again(plan: Plan, gone: set[Job]) -> tuple[list[str], list[str]]:
+def _look_again(plan: Plan, gone: set[PlannedJob]) -> tuple[list[str], list[str]]:
     """Faults of cells and tables, and what the summary says of them. `gone`: jobs whose files cannot be read."""
     from zsr.checks import verify
 
@@ -68,7 +68,7 @@ def faults(plan: Plan) -> Iterator[str]:
     return (line for job in plan.jobs.values() if (line := _said(plan, job)))
 
 
-def _said(plan: Plan, job: Job) -> str | None:
+def _said(plan: Plan, job: PlannedJob) -> str | None:
     try:
         return fault(plan, job)
     except OSError as error:
@@ -80,7 +80,7 @@ def unreadable(error: OSError) -> str:
     return f"{error.filename}: {error.strerror or error}; mend the permissions or the disk"
 
 
-def fault(plan: Plan, job: Job) -> str | None:
+def fault(plan: Plan, job: PlannedJob) -> str | None:
     """What is wrong with a result, or None if it is not there or is right; what cannot be read is an OSError."""
     record = plan.results / job.record
     if not record.is_file():
@@ -97,7 +97,7 @@ def fault(plan: Plan, job: Job) -> str | None:
     return None
 
 
-def check_files(plan: Plan, job: Job, record: dict) -> None:
+def check_files(plan: Plan, job: PlannedJob, record: dict) -> None:
     """Refuse a record without what every record has, and files that are not those that it names."""
     for name in ("spec", "seconds", "versions", "code_files"):
         record[name]  # one that is missing is refused by name

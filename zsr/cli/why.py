@@ -12,7 +12,7 @@ from zsr.cli.values import name_of_file, refusing
 from zsr.cli.verify import check_files
 from zsr.errors import ZsrError, unknown
 from zsr.plan import fingerprint
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.records import REPAIR, read_record
 
@@ -36,14 +36,14 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def find(plan: Plan, path: Path) -> Job:
+def find(plan: Plan, path: Path) -> PlannedJob:
     """The job that makes a file, given from the working folder or from the results folder."""
     names = [str(path)]
     place = Path(os.path.realpath(path))  # `resolve` raises RuntimeError for a loop of links
     if place.is_relative_to(plan.results.resolve()):
         names.append(str(place.relative_to(plan.results.resolve())))
     for name in names:
-        if job := plan.owner(name):
+        if job := plan.graph.owner(name):
             return job
     if path.is_dir():
         raise ZsrError(f"{path}: it is a folder; name a file in it, such as {plan.results / plan.report.record}")
@@ -55,7 +55,7 @@ def find(plan: Plan, path: Path) -> Job:
     raise unknown("result", names[-1], known)
 
 
-def explain(plan: Plan, job: Job, through: str = "") -> Iterator[str]:
+def explain(plan: Plan, job: PlannedJob, through: str = "") -> Iterator[str]:
     """Reasons in words, following changed inputs to where they changed."""
     if not on_disk(plan, job):
         yield f"{through}{job.record} is not there"

@@ -5,12 +5,11 @@ the environment, the code's fingerprint, the hash of each upstream spec) and not
 Snakemake param of its rule. Nothing here imports torch: every cluster job parses the Snakefile again.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property, wraps
+from functools import cached_property
 from shlex import quote
 
-from zsr.epsilon import eps_text
 from zsr.errors import ZsrError
 from zsr.hashing import canonical, short_hash
 from zsr.plan.fingerprint import environment, fingerprint
@@ -22,13 +21,13 @@ LONGEST = 120_000  # bytes of a spec: Linux takes 128 KiB in one argument, and t
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One node of the DAG; the plan makes each once, so it is equal to itself alone."""
+class PlannedJob:
+    """One node of the DAG. The plan makes each once, so two are equal only if they are the same object."""
 
     rule: str
     wildcards: dict[str, str]
     spec: dict
-    needs: dict[str, "Job"] = field(repr=False)  # role -> the job whose result is read
+    needs: dict[str, "PlannedJob"] = field(repr=False)  # role -> the job whose result is read
 
     @cached_property
     def text(self) -> str:
@@ -56,73 +55,44 @@ class Job:
         return " ".join([self.rule, *self.wildcards.values()])
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Which entries of the config a cell belongs to: names that its spec leaves out, since they change no number."""
-
-    entry: dict
-    backbone: str
-    seed: int
-    dataset: str
-
-    @property
-    def train_eps(self) -> str | None:
-        """ε of the fine-tuning, 0 where it saw clean images alone, None where there was none."""
-        if "published" in self.entry:
-            return eps_text(self.entry["published"]["eps"])
-        if not self.entry["trains"]:
-            return None
-        return eps_text(self.entry["eps"]) if self.entry["attacked"] else "0"
-
-    @property
-    def trained_on(self) -> str | None:
-        """The set that fine-tuning saw, None where there was none."""
-        if "published" in self.entry:
-            return self.entry["published"]["trained_on"]
-        return self.entry["source"]["dataset"] if self.entry["trains"] else None
-
-
-def once(method: Callable) -> Callable:
-    """Remember a method's results in the graph itself."""
-
-    @wraps(method)
-    def remembered(graph: "Graph", *key: object) -> Job:
-        if (method.__name__, key) not in graph.made:
-            graph.made[method.__name__, key] = method(graph, *key)
-        return graph.made[method.__name__, key]
-
-    return remembered
-
-
 class Graph:
     """Jobs by rule and wildcards, and by the files that they make."""
 
     def __init__(self) -> None:
-        self.jobs: dict[tuple, Job] = {}
-        self.made: dict[tuple, Job] = {}
-        self._paths: dict[str, Job] = {}
+        self.jobs: dict[tuple, PlannedJob] = {}
+        self._paths: dict[str, PlannedJob] = {}
 
     def spec(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> str:
         """The canonical spec of a job, for the rule's param."""
         return self.job(rule, wildcards).text
 
-    def job(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> Job:
+    def job(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> PlannedJob:
         """The job of a rule and its wildcards."""
         key = (rule, tuple(sorted(dict(wildcards).items())))
         if key not in self.jobs:
             raise ZsrError(f"{rule} {dict(wildcards)}: not in this config's plan")
         return self.jobs[key]
 
-    def owner(self, path: str) -> Job | None:
+    def owner(self, path: str) -> PlannedJob | None:
         """The job that makes a file (path below the results folder)."""
         return self._paths.get(path)
 
     def add(
-        self, rule: str, wildcards: dict, spec: dict, needs: dict[str, Job], env: str, roots: Iterable[str] = ()
-    ) -> Job:
-        """A job with its whole spec; two callers that ask for one path must ask for the same."""
+        self,
+        rule: str,
+        wildcards: dict[str, str],
+        spec: dict,
+        needs: dict[str, PlannedJob],
+        env: str,
+        roots: Iterable[str] = (),
+        script: str = "",
+    ) -> PlannedJob:
+        """A job with its whole spec; two callers that ask for one path must ask for the same.
+
+        `script` is the job's script where it is not named for its rule.
+        """
         key = (rule, tuple(sorted(wildcards.items())))
-        roots = sorted({f"{SCRIPTS}/{rule}.py", *roots})
+        roots = sorted({f"{SCRIPTS}/{script or rule}.py", *roots})
         code = {"roots": roots}
         if spec.get("device") == "cpu" and spec.get("kernels") != "triton":
             code["without"] = [TRITON]  # is not imported there
@@ -133,7 +103,7 @@ class Graph:
             "code": {**code, "digest": fingerprint(**code).digest},
             "environment": {"name": env, "pins": environment(env)},
         }
-        job = Job(rule, wildcards, spec, needs)
+        job = PlannedJob(rule, wildcards, spec, needs)
         if len(job.text) > LONGEST // 4 and (size := len(quote(job.text).encode())) > LONGEST:
             raise ZsrError(
                 f"{job.title}: its spec has {size} bytes, and a command takes {LONGEST}; fewer models in a config, or "
@@ -147,12 +117,12 @@ class Graph:
         self._paths |= dict.fromkeys(job.outputs.values(), job)
         return job
 
-    @staticmethod
-    def upstream(jobs: Iterable[Job]) -> list[Job]:
-        """What these jobs read, each once."""
-        return list(dict.fromkeys(need for job in jobs for need in job.needs.values()))
 
-    @staticmethod
-    def digest(jobs: Iterable[Job]) -> str:
-        """One hash for a list of results: where each lies and what it must be."""
-        return short_hash("\n".join(f"{job.record} {job.hash}" for job in jobs))
+def needs_of(jobs: Iterable[PlannedJob]) -> list[PlannedJob]:
+    """The jobs whose results these jobs read, each once."""
+    return list(dict.fromkeys(need for job in jobs for need in job.needs.values()))
+
+
+def digest_of(jobs: Iterable[PlannedJob]) -> str:
+    """One hash for a list of results: where each lies and what it must be."""
+    return short_hash("\n".join(f"{job.record} {job.hash}" for job in jobs))

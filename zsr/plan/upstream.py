@@ -1,9 +1,10 @@
-"""What cells are made of: prepared sets, backbones, class embeddings, models; one method for each, one job of each.
+"""The jobs upstream of the cells: prepared sets, backbones, class embeddings, models.
 
 Nothing here imports torch: every cluster job parses the Snakefile again.
 """
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 
 from zsr import registry
 from zsr.config import lineage
@@ -12,21 +13,34 @@ from zsr.config.pretraining import words_of
 from zsr.data import transforms
 from zsr.epsilon import eps_text
 from zsr.models.prompt_length import check_context
-from zsr.plan.graph import Graph, Job, once
+from zsr.plan.graph import Graph, PlannedJob
 
 
-class Ingredients(Graph):
-    """The jobs up to the cells, from a complete config; `once`, since a study of 15,000 cells asks 60,000 times."""
+def once(method: Callable[..., PlannedJob]) -> Callable[..., PlannedJob]:
+    """Cache a method's jobs by its arguments: a study of 15,000 cells asks 60,000 times."""
 
-    def __init__(self, config: dict) -> None:
-        super().__init__()
+    @wraps(method)
+    def cached(self: "UpstreamJobs", *key: str | int) -> PlannedJob:
+        if (method.__name__, key) not in self.made:
+            self.made[method.__name__, key] = method(self, *key)
+        return self.made[method.__name__, key]
+
+    return cached
+
+
+class UpstreamJobs:
+    """Adds to a graph what the cells of a complete config read; one method for each kind of job."""
+
+    def __init__(self, graph: Graph, config: dict) -> None:
+        self.graph = graph
         self.config = config
+        self.made: dict[tuple, PlannedJob] = {}
         self.models = {entry["name"]: entry for entry in config["models"]}
         self.backbones = {entry["name"]: entry for entry in config["backbones"]}
         self.files: dict[str, dict[str, str]] = {}  # record of a fetched result -> role -> its local file
 
     @once
-    def prepare(self, dataset: str, split: str, transform: str = "native") -> Job:
+    def prepare(self, dataset: str, split: str, transform: str = "native") -> PlannedJob:
         definition = self.config["datasets"][dataset]
         spec = {
             "reader": definition["reader"],
@@ -38,15 +52,15 @@ class Ingredients(Graph):
         }
         roots = [component("data/readers", definition["reader"])]
         wildcards = {"dataset": dataset, "split": split, "transform": transform}
-        return self.add("prepare", wildcards, spec, {}, "data", roots)
+        return self.graph.add("prepare", wildcards, spec, {}, "data", roots)
 
     @once
-    def backbone(self, name: str) -> Job:
+    def backbone(self, name: str) -> PlannedJob:
         entry = self.backbones[name]
         roots = [kind_of(entry)]
         if "source" in entry:
             spec = {"kind": entry["kind"], "definition": entry["definition"], "source": entry["source"]}
-            return self._from_file(self.add("fetch", {"backbone": name}, spec, {}, "evaluate", roots), entry)
+            return self._from_file(self.graph.add("fetch", {"backbone": name}, spec, {}, "evaluate", roots), entry)
         if "dual" in entry:
             return self._joined(name, entry, roots)
         pretrain = entry["pretrain"]
@@ -61,9 +75,9 @@ class Ingredients(Graph):
         if "teacher" in pretrain:
             needs["teacher"] = self.backbone(pretrain["teacher"])
             roots.append(kind_of(self.backbones[pretrain["teacher"]]))
-        return self.add("pretrain", {"backbone": name}, spec, needs, "train", roots)
+        return self.graph.add("pretrain", {"backbone": name}, spec, needs, "train", roots)
 
-    def _joined(self, name: str, entry: dict, roots: list[str]) -> Job:
+    def _joined(self, name: str, entry: dict, roots: list[str]) -> PlannedJob:
         """A backbone of three parts; where its projection is learned, images and prompts (or captions) come too."""
         spec, needs = {"definition": entry["definition"], "parts": entry["parts"]}, {}
         if learn := entry["dual"].get("learn"):
@@ -72,7 +86,7 @@ class Ingredients(Graph):
             needs["data"] = self.prepare(learn["dataset"], learn["split"], transform)
             spec |= {"classes": about["classes"], "templates": about["templates"], "recipe": learn["recipe"]}
             spec |= {"seed": self.config["seed"], **self.machine()}
-        job = self.add("join", {"backbone": name}, spec, needs, "train", roots)
+        job = self.graph.add("join", {"backbone": name}, spec, needs, "train", roots)
         self.files[job.record] = entry["files"]
         return job
 
@@ -85,15 +99,15 @@ class Ingredients(Graph):
         return source.get("tag") or source.get("hub") or entry.get("arch") or entry["open_clip"]
 
     @once
-    def head(self, backbone: str, dataset: str) -> Job:
+    def head(self, backbone: str, dataset: str) -> PlannedJob:
         definition = self.config["datasets"][dataset]
         spec = {"classes": definition["classes"], "templates": definition["templates"], **self.machine()}
         needs = {"backbone": self.backbone(backbone)}
         roots = [kind_of(self.backbones[backbone])]
-        return self.add("heads", {"tower": backbone, "dataset": dataset}, spec, needs, "evaluate", roots)
+        return self.graph.add("heads", {"tower": backbone, "dataset": dataset}, spec, needs, "evaluate", roots)
 
     @once
-    def base(self, name: str, backbone: str, seed: int) -> Job:
+    def base(self, name: str, backbone: str, seed: int) -> PlannedJob:
         """The towers that a model is made on: its backbone's, or those of the model that it starts from."""
         entry = self.models[name]
         if "start" not in entry:
@@ -102,10 +116,10 @@ class Ingredients(Graph):
         at = lineage.seed_of(start, seed)
         model = self.model(start["name"], backbone, at)
         needs = {"backbone": self.base(start["name"], backbone, at), "model": model}
-        return self.add("promote", {"tower": model.wildcards["model"]}, {}, needs, "train")
+        return self.graph.add("promote", {"tower": model.wildcards["model"]}, {}, needs, "train")
 
     @once
-    def texts(self, name: str, backbone: str, seed: int, dataset: str) -> Job:
+    def texts(self, name: str, backbone: str, seed: int, dataset: str) -> PlannedJob:
         """The class embeddings that a model is evaluated with: its backbone's, or its own where it trained text."""
         entry = self.models[name]
         if not entry["trains_text"]:
@@ -117,10 +131,10 @@ class Ingredients(Graph):
         needs = {"model": model, "backbone": self.base(name, backbone, seed)}
         wildcards = {"model": model.wildcards["model"], "dataset": dataset}
         roots = [component("methods", entry["method"]), kind_of(self.backbones[backbone])]
-        return self.add("texts", wildcards, spec | self.machine(), needs, "evaluate", roots)
+        return self.graph.add("texts", wildcards, spec | self.machine(), needs, "evaluate", roots)
 
     @once
-    def model(self, name: str, backbone: str, seed: int) -> Job:
+    def model(self, name: str, backbone: str, seed: int) -> PlannedJob:
         entry = self.models[name]
         if "interpolate" in entry:
             return self._interpolation(entry, backbone, seed)
@@ -130,10 +144,10 @@ class Ingredients(Graph):
         name = f"{backbone}.{name}"  # names have no dots: a model that trained ends in .s<seed>, and no other does
         if "published" in entry:
             spec |= {"settings": {}, "source": entry["published"]["source"]}
-            made = self.add("publish", {"model": name}, spec, needs, "evaluate", roots)
+            made = self.graph.add("publish", {"model": name}, spec, needs, "evaluate", roots)
             return self._from_file(made, entry["settings"])
         if not entry["trains"]:
-            return self.add("adopt", {"model": name}, spec, needs, "train", roots)
+            return self.graph.add("adopt", {"model": name}, spec, needs, "train", roots)
         source = entry["source"]
         if entry["trains_text"]:
             self._fits(entry, backbone, source["dataset"])
@@ -151,22 +165,22 @@ class Ingredients(Graph):
             spec["recipe"] = {key: value for key, value in source["recipe"].items() if not key.startswith("attack_")}
         name += f".s{seed}"
         roots.append(kind_of(self.backbones[backbone]))
-        return self.add("finetune", {"model": name}, spec, needs, "train", roots)
+        return self.graph.add("finetune", {"model": name}, spec, needs, "train", roots)
 
-    def _interpolation(self, entry: dict, backbone: str, seed: int) -> Job:
+    def _interpolation(self, entry: dict, backbone: str, seed: int) -> PlannedJob:
         mix = entry["interpolate"]
         needs = {"backbone": self.backbone(backbone)}
         needs |= {"start": self._parent(mix["from"], backbone, seed), "end": self._parent(mix["to"], backbone, seed)}
         spec = {"method": entry["loads"], "settings": entry["settings"], "alpha": float(mix["alpha"])}
         percent = lineage.percent(mix["alpha"], entry["name"])
         name = f"{backbone}.{entry['base']}.a{percent}" + (f".s{seed}" if entry["trains"] else "")
-        return self.add("interpolate", {"model": name}, spec, needs, "train")
+        return self.graph.add("interpolate", {"model": name}, spec, needs, "train")
 
-    def _parent(self, name: str, backbone: str, seed: int) -> Job:
+    def _parent(self, name: str, backbone: str, seed: int) -> PlannedJob:
         """The model that another one with this seed comes from."""
         return self.model(name, backbone, lineage.seed_of(self.models[name], seed))
 
-    def _from_file(self, job: Job, entry: dict) -> Job:
+    def _from_file(self, job: PlannedJob, entry: dict) -> PlannedJob:
         """Remember the path that the spec leaves out: it holds what the file contains."""
         if entry.get("weights"):
             self.files[job.record] = {"weights": entry["weights"]}

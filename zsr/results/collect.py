@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 
 from zsr.guard.watch import unwatched
-from zsr.plan.graph import Job
+from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.records import check_digest, read_record
 
@@ -56,9 +56,9 @@ def logs(plan: Plan) -> dict[str, list[dict]]:
     return found
 
 
-def _cell(plan: Plan, job: Job) -> dict:
+def _cell(plan: Plan, job: PlannedJob) -> dict:
     record = read_record(plan.results / job.record, job.hash)
-    asked = plan.asked[job.record]
+    asked = plan.requests[job.record]
     spec = job.spec
     protocol = _protocol(plan, job)
     total = plan.config["datasets"][asked.dataset]["splits"][job.needs["data"].wildcards["split"]]
@@ -88,9 +88,9 @@ def seconds(record: dict) -> float:
     return round(record["seconds"] + shards, 3)
 
 
-def model(plan: Plan, job: Job) -> dict:
+def model(plan: Plan, job: PlannedJob) -> dict:
     """What the config says of the model of a cell."""
-    asked = plan.asked[job.record]
+    asked = plan.requests[job.record]
     return {
         "id": job.wildcards["model"],
         "name": asked.entry["name"] + ("" if asked.entry["zero_shot"] else " (not zero-shot)"),
@@ -101,13 +101,13 @@ def model(plan: Plan, job: Job) -> dict:
         "trained_on": asked.trained_on,
         "settings": asked.entry["settings"] if asked.entry["trains"] else {},
         "recipe": asked.entry["source"]["recipe"] if asked.entry["trains"] else {},
-        "origin": plan.origin(asked.backbone),
+        "origin": plan.upstream.origin(asked.backbone),
         "published_method": asked.entry.get("published", {}).get("method"),
         "seed": asked.seed if asked.entry["trains"] else None,
     }
 
 
-def label(plan: Plan, job: Job) -> str:
+def label(plan: Plan, job: PlannedJob) -> str:
     """The name of a cell's attack in tables and figures; what was not attacked afresh says so wherever it stands."""
     protocol, name = _protocol(plan, job), job.wildcards["attack"]
     after = next(attack["after"] for attack in protocol["attacks"] if attack["name"] == name)
@@ -116,7 +116,7 @@ def label(plan: Plan, job: Job) -> str:
     return f"{name} ({', '.join(marks)})" if marks else name
 
 
-def _protocol(plan: Plan, job: Job) -> dict:
+def _protocol(plan: Plan, job: PlannedJob) -> dict:
     return next(p for p in plan.config["protocols"] if p["name"] == job.wildcards["protocol"])
 
 

@@ -12,7 +12,7 @@ from zsr.hashing import canonical, short_hash
 from zsr.storage.records import read_record
 
 if TYPE_CHECKING:
-    from zsr.plan.graph import Job
+    from zsr.plan.graph import PlannedJob
     from zsr.plan.plan import Plan
 
 
@@ -21,7 +21,7 @@ def hash_of(records: Iterable[dict]) -> str:
     return short_hash(canonical([record["digests"] for record in records]))
 
 
-def read_by(plan: "Plan", job: "Job") -> dict[str, str]:
+def read_by(plan: "Plan", job: "PlannedJob") -> dict[str, str]:
     """role -> the hash of what lies there for a job to read."""
     return {
         role: hash_of(read_record(plan.results / other.record, other.hash) for other in others)
@@ -29,7 +29,7 @@ def read_by(plan: "Plan", job: "Job") -> dict[str, str]:
     }
 
 
-def made_of_others(plan: "Plan", job: "Job", record: dict) -> str | None:
+def made_of_others(plan: "Plan", job: "PlannedJob", record: dict) -> str | None:
     """The first role for which other bytes lie there than those that the job read. What is missing or damaged cannot
     be compared: it has a fault of its own."""
     for role, others in plan.reads(job).items():
