@@ -45,3 +45,12 @@ def project(tmp_path: Path) -> Project:
 def mini() -> dict:
     """The miniature config, to be changed."""
     return yaml.safe_load(MINI.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data root, and no downloads."""
+    monkeypatch.setenv("ZSR_DATA", str(tmp_path / "datasets"))
+    monkeypatch.setenv("ZSR_RETRY_SECONDS", "0")
+    monkeypatch.delenv("ZSR_DOWNLOAD", raising=False)
+    return tmp_path / "datasets"

@@ -85,7 +85,7 @@ def test_mistake(config, mistake):
 
 
 def pretraining(config: dict, name: str = "vit") -> dict:
-    return Plan(config).job("pretrain", {"backbone": name}).spec
+    return Plan(config).graph.job("pretrain", {"backbone": name}).spec
 
 
 def test_the_spec_holds_what_the_weights_depend_on(config):
@@ -115,7 +115,7 @@ def test_without_a_teacher_a_spec_says_nothing_of_one(mini):
 
 def test_a_students_order_in_the_config_is_free(config):
     config["backbones"].reverse()
-    assert Plan(config).job("pretrain", {"backbone": "vit"}).needs["teacher"].wildcards == {"backbone": "rn"}
+    assert Plan(config).graph.job("pretrain", {"backbone": "vit"}).needs["teacher"].wildcards == {"backbone": "rn"}
 
 
 # -- the rule ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 from support import archives
-from support.preparing import define, root, run, spec_of  # noqa: F401
+from support.preparing import define, run, spec_of
 
 from zsr.data import download
 from zsr.data.sources import Sources, verify
@@ -77,7 +77,7 @@ def get(file: dict) -> Path:
     return Sources("set", [file], []).file("a.bin")
 
 
-def test_a_connection_that_ends_is_resumed(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_connection_that_ends_is_resumed(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ZSR_DOWNLOAD", "1")
     server.files["/a"], server.cut["/a"] = CONTENT, 3000
     assert get(entry([server.link("/a")])).read_bytes() == CONTENT
@@ -85,7 +85,7 @@ def test_a_connection_that_ends_is_resumed(server: Server, root: Path, monkeypat
     assert {path.name for path in (root / "set").iterdir()} == {"a.bin", ".a.bin.checked.json", ".a.bin.lock"}
 
 
-def test_two_jobs_fetch_one_file_once(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_two_jobs_fetch_one_file_once(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):
     """Both would append to the same `.part`."""
     monkeypatch.setenv("ZSR_DOWNLOAD", "1")
     server.files["/a"], server.pause = CONTENT, 0.5
@@ -95,7 +95,7 @@ def test_two_jobs_fetch_one_file_once(server: Server, root: Path, monkeypatch: p
     assert server.asked == [("/a", None)]
 
 
-def test_a_later_run_resumes_too(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_later_run_resumes_too(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ZSR_DOWNLOAD", "1")
     server.files["/a"] = CONTENT
     (root / "set").mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_a_later_run_resumes_too(server: Server, root: Path, monkeypatch: pytest
     assert server.asked == [("/a", "bytes=7000-")]
 
 
-def test_a_wrong_file_goes_aside(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_wrong_file_goes_aside(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):
     """And the next mirror is asked."""
     monkeypatch.setenv("ZSR_DOWNLOAD", "1")
     server.files |= {"/wrong": CONTENT[::-1], "/right": CONTENT}
@@ -112,7 +112,7 @@ def test_a_wrong_file_goes_aside(server: Server, root: Path, monkeypatch: pytest
     assert (root / "set/a.bin.bad").read_bytes() == CONTENT[::-1]
 
 
-def test_no_mirror_has_it(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_no_mirror_has_it(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ZSR_DOWNLOAD", "1")
     server.files["/wrong"] = CONTENT[::-1]
     with pytest.raises(ZsrError, match=r"wrong: .*a\.bin\.bad: wrong sha256 .*gone: HTTP Error 404") as caught:
@@ -129,14 +129,14 @@ def test_an_error_page_is_no_archive(content: bytes, said: str, server: Server, 
     assert not (tmp_path / "a.zip").exists() and (tmp_path / "a.zip.bad").read_bytes() == content
 
 
-def test_nothing_is_fetched_unasked(server: Server, root: Path):  # noqa: F811
+def test_nothing_is_fetched_unasked(server: Server, root: Path):
     server.files["/a"] = CONTENT
     with pytest.raises(ZsrError, match="write `download: true`"):
         get(entry([server.link("/a")]))
     assert not server.asked and not root.exists()
 
 
-def test_a_disk_that_refuses_is_not_the_network(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_disk_that_refuses_is_not_the_network(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ZSR_DOWNLOAD", "1")
     server.files["/a"] = CONTENT
     (root / "set").mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_a_disk_that_refuses_is_not_the_network(server: Server, root: Path, monk
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_folder_that_cannot_be_written(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ZSR_DOWNLOAD", "1")
     server.files["/a"] = CONTENT
     (root / "set").mkdir(parents=True, mode=0o555)
@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_written(server: Server, root: Path, monkeypatch
         get(entry([server.link("/a")]))
 
 
-def test_the_first_digest_is_remembered_where_none_is_official(root: Path):  # noqa: F811
+def test_the_first_digest_is_remembered_where_none_is_official(root: Path):
     path = root / "set/a.bin"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"one")
@@ -166,7 +166,7 @@ def test_the_first_digest_is_remembered_where_none_is_official(root: Path):  # n
         verify(path, {"path": "a.bin"})
 
 
-def test_a_checked_file_is_not_read_twice_but_a_changed_one_is(root: Path):  # noqa: F811
+def test_a_checked_file_is_not_read_twice_but_a_changed_one_is(root: Path):
     path = root / "set/a.bin"
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
@@ -183,7 +183,7 @@ def test_a_checked_file_is_not_read_twice_but_a_changed_one_is(root: Path):  # n
         verify(path, entry([]))
 
 
-def test_from_the_link_to_the_array(server: Server, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_from_the_link_to_the_array(server: Server, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The whole way, over a connection that breaks."""
     archives.eurosat(tmp_path / "made")
     content = (tmp_path / "made/eurosat/EuroSAT.zip").read_bytes()

@@ -14,7 +14,7 @@ import pytest
 import torchvision.datasets as tv
 from PIL import Image
 from support import archives
-from support.preparing import define, prepare, root, run, spec_of  # noqa: F401
+from support.preparing import define, prepare, run, spec_of
 from torchvision import transforms as T
 
 from zsr.config.datasets import known_datasets
@@ -77,7 +77,7 @@ ORACLES = {
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_against_torchvision(name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_against_torchvision(name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     split, count, transform, oracle = ORACLES[name]
     getattr(archives, name.replace("-", "_"))(root)
     changes = {"classes": ["andorra", "emirates"]} if name == "country211" else {}
@@ -89,13 +89,13 @@ def test_against_torchvision(name: str, root: Path, tmp_path: Path, monkeypatch:
     assert ours(images, labels) == theirs(oracle(root / name), transform)
 
 
-def test_stanford_cars_train(root: Path, tmp_path: Path):  # noqa: F811
+def test_stanford_cars_train(root: Path, tmp_path: Path):
     archives.stanford_cars(root)
     _, labels, _ = prepare("stanford-cars", "train", 2, tmp_path / "out", SMALL)
     assert labels.tolist() == [2, 0]
 
 
-def test_unpacked_is_the_same(root: Path, tmp_path: Path):  # noqa: F811
+def test_unpacked_is_the_same(root: Path, tmp_path: Path):
     archives.dtd(root)
     first = prepare("dtd", "val", 2, tmp_path / "a", SMALL)
     unpack(root / "dtd", root / "dtd")
@@ -109,7 +109,7 @@ def same(image: np.ndarray, content: bytes) -> bool:
     return np.array_equal(image.transpose(1, 2, 0), np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
 
 
-def test_tiny_imagenet(root: Path, tmp_path: Path):  # noqa: F811
+def test_tiny_imagenet(root: Path, tmp_path: Path):
     archives.tiny_imagenet(root)
     images, labels, _ = prepare("tiny-imagenet", "train", 4, tmp_path / "train")
     assert labels.tolist() == [0, 0, 1, 1]  # sorted WordNet ids, though wnids.txt says otherwise
@@ -118,7 +118,7 @@ def test_tiny_imagenet(root: Path, tmp_path: Path):  # noqa: F811
     assert labels.tolist() == [0, 1, 0] and same(images[2], archives.picture(52, (64, 64)))
 
 
-def test_imagenet(root: Path, tmp_path: Path):  # noqa: F811
+def test_imagenet(root: Path, tmp_path: Path):
     archives.imagenet(root)
     images, labels, _ = prepare("imagenet", "test", 3, tmp_path / "val", SMALL)
     assert labels.tolist() == [0, 1, 0]  # ILSVRC's 2, 1, 2
@@ -131,7 +131,7 @@ def test_imagenet(root: Path, tmp_path: Path):  # noqa: F811
     assert np.array_equal(images[np.array([3, 0])][0].transpose(1, 2, 0), wanted)
 
 
-def test_imagenet_in_folders(root: Path, tmp_path: Path):  # noqa: F811
+def test_imagenet_in_folders(root: Path, tmp_path: Path):
     for k, key in enumerate(archives.KEYS["imagenet"]):
         for i in range(2):
             path = root / f"imagenet/val/{key}/ILSVRC2012_val_{i}{k}.JPEG"
@@ -141,7 +141,7 @@ def test_imagenet_in_folders(root: Path, tmp_path: Path):  # noqa: F811
     assert labels.tolist() == [0, 0, 1, 1]
 
 
-def test_imagenet_v2_counts_its_folders(root: Path, tmp_path: Path):  # noqa: F811
+def test_imagenet_v2_counts_its_folders(root: Path, tmp_path: Path):
     archives.imagenet_v2(root)
     classes = [f"class {i}" for i in range(12)]
     images, labels, _ = prepare("imagenet-v2", "test", 12, tmp_path / "out", SMALL, classes=classes, keys=[])
@@ -150,7 +150,7 @@ def test_imagenet_v2_counts_its_folders(root: Path, tmp_path: Path):  # noqa: F8
     assert np.array_equal(images[2].transpose(1, 2, 0), np.asarray(wanted))
 
 
-def test_pcam(root: Path, tmp_path: Path):  # noqa: F811
+def test_pcam(root: Path, tmp_path: Path):
     archives.pcam(root)
     images, labels, _ = prepare("pcam", "test", 5, tmp_path / "out")
     rng = np.random.default_rng(4)
@@ -158,19 +158,19 @@ def test_pcam(root: Path, tmp_path: Path):  # noqa: F811
     assert np.array_equal(images.transpose(0, 2, 3, 1), rng.integers(0, 256, (5, 96, 96, 3), np.uint8))
 
 
-def test_hateful_memes(root: Path, tmp_path: Path):  # noqa: F811
+def test_hateful_memes(root: Path, tmp_path: Path):
     archives.hateful_memes(root)
     _, labels, _ = prepare("hateful-memes", "test", 3, tmp_path / "out", SMALL)
     assert labels.tolist() == [1, 0, 1]
 
 
-def test_caltech101_without_its_background(root: Path, tmp_path: Path):  # noqa: F811
+def test_caltech101_without_its_background(root: Path, tmp_path: Path):
     archives.caltech101(root)
     images, labels, _ = prepare("caltech101", "test", 4, tmp_path / "out")
     assert labels.tolist() == [0, 0, 1, 1] and same(images[1], archives.picture(2))
 
 
-def test_ucf101(root: Path, tmp_path: Path):  # noqa: F811
+def test_ucf101(root: Path, tmp_path: Path):
     archives.ucf101(root)
     images, labels, _ = prepare("ucf101", "test", 1, tmp_path / "out")
     assert labels.tolist() == [0] and same(images[0], archives.picture(1))
@@ -189,7 +189,7 @@ COOP = {  # set: (rows of its test split, the labels); names as CoOp writes them
 
 
 @pytest.mark.parametrize("name", COOP)
-def test_coop_splits(name: str, root: Path, tmp_path: Path):  # noqa: F811
+def test_coop_splits(name: str, root: Path, tmp_path: Path):
     getattr(archives, name.replace("-", "_"))(root)
     rows, wanted = COOP[name]
     found = define(f"coop-{name}")
@@ -206,7 +206,7 @@ def test_coop_labels_by_sorted_folders(name: str):
     assert keys and keys == sorted(keys)
 
 
-def test_coop_refuses_another_order(root: Path, tmp_path: Path):  # noqa: F811
+def test_coop_refuses_another_order(root: Path, tmp_path: Path):
     archives.dtd(root)
     (root / "dtd/split_zhou_DescribableTextures.json").write_text(
         '{"train": [], "val": [], "test": [["banded/banded_0001.jpg", 3, "banded"]]}',
@@ -216,7 +216,7 @@ def test_coop_refuses_another_order(root: Path, tmp_path: Path):  # noqa: F811
         run(spec_of(define("coop-dtd"), "test", SMALL, 1), tmp_path / "out")
 
 
-def test_coop_refuses_another_order_where_keys_are_numbers(root: Path, tmp_path: Path):  # noqa: F811
+def test_coop_refuses_another_order_where_keys_are_numbers(root: Path, tmp_path: Path):
     archives.flowers102(root)
     rows = [["image_00006.jpg", 3, "english marigold"]]  # the fifth
     (root / "flowers102/split_zhou_OxfordFlowers.json").write_text(
@@ -226,7 +226,7 @@ def test_coop_refuses_another_order_where_keys_are_numbers(root: Path, tmp_path:
         run(spec_of(define("coop-flowers102"), "test", SMALL, 1), tmp_path / "out")
 
 
-def test_base_to_new_halves(root: Path, tmp_path: Path):  # noqa: F811
+def test_base_to_new_halves(root: Path, tmp_path: Path):
     archives.eurosat(root)
     base = define("eurosat", half="base")
     new = define("eurosat", half="new")

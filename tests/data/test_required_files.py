@@ -2,7 +2,6 @@
 
 import pytest
 from support import archives
-from support.preparing import root  # noqa: F401
 
 from zsr import cli
 from zsr.checks import required_files
@@ -28,7 +27,7 @@ def check(raw: dict, capsys, *more: str) -> tuple[int, str]:
     return ended.value.code, capsys.readouterr().out
 
 
-def test_missing_present_and_damaged(wanted, root, capsys):  # noqa: F811
+def test_missing_present_and_damaged(wanted, root, capsys):
     code, said = check(wanted, capsys)
     assert code == 1 and "2 files: 0 present, 0 unpacked, 2 missing, 0 damaged" in said
     assert "write `download: true`" in said and "prepared images: 5.6 GB to be written" in said
@@ -41,13 +40,13 @@ def test_missing_present_and_damaged(wanted, root, capsys):  # noqa: F811
     assert code == 1
 
 
-def test_what_will_be_fetched_is_no_fault(wanted, root, capsys):  # noqa: F811
+def test_what_will_be_fetched_is_no_fault(wanted, root, capsys):
     code, said = check({**wanted, "download": True}, capsys)
     assert code == 0 and said.count("to fetch") == 2 and "archives: 264.8 MB to be written" not in said
     assert "archives: 0.3 GB to be written" in said
 
 
-def test_a_disk_that_will_not_suffice(wanted, root, capsys, monkeypatch):  # noqa: F811
+def test_a_disk_that_will_not_suffice(wanted, root, capsys, monkeypatch):
     monkeypatch.setattr(required_files.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9})())
     code, said = check(wanted, capsys)
     assert code == 1 and "prepared images and archives need 5.6 GB, 1.0 GB are free; make room" in said

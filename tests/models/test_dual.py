@@ -12,49 +12,17 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
 from safetensors.torch import load_file, save_file
 from scipy.special import erf
 from support import encoders
-from support.dual_encoder import PLANNED, entry, finder
-from support.encoders import image_file, projection_file, sentence_folder
-from support.project import ROOT, assert_runs, refused
+from support.dual_encoder import PLANNED, finder, joined
+from support.encoders import projection_file, sentence_folder
+from support.project import assert_runs, refused
 
-from zsr import registry
-from zsr.config import dual_encoders
-from zsr.config.complete import complete
 from zsr.errors import ZsrError
-from zsr.evaluation.class_embeddings import class_embeddings
 from zsr.hashing import file_digest
-from zsr.methods.core.task import Task
-from zsr.models import dual_parts, sentence_encoder, text_vectors, weights
-from zsr.models.backbone import Backbone, load_backbone, load_model, save_tensors
-from zsr.plan.plan import Plan
-from zsr.training.checkpoint import Checkpoint
-from zsr.training.fine_tune import Source, fine_tune, trained_tensors
-from zsr.training.recipe import Recipe
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory) -> dict[str, Path]:
-    """The three parts, each in its file."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("parts")
-    image = image_file(folder / "tower.safetensors")
-    text = sentence_folder(folder / "text")
-    features = dual_parts.whole(PLANNED, {"form": "vectors", "width": 16})["vision_cfg"]["features"]
-    return {"image": image, "text": text, "projection": projection_file(folder / "projection.npz", features)}
-
-
-def joined(files: dict[str, Path]) -> tuple[Backbone, dict]:
-    """The backbone as the rule `join` makes it, and its definition."""
-    text, tensors = dual_parts.text_of("sentence", finder(files["text"]), "text")
-    definition = dual_parts.whole(PLANNED, text)
-    made = dual_parts.assemble(definition, 0, weights.read(files["image"])[0], tensors, files["image"], "text")
-    dual_parts.project(made, dual_parts.projection(files["projection"]), files["projection"])
-    made.clip.eval()
-    return made, definition
-
+from zsr.models import dual_parts, sentence_encoder, text_vectors
+from zsr.models.backbone import load_backbone, save_tensors
 
 # -- the text tower ---------------------------------------------------------------------------------------------------
 
@@ -256,140 +224,3 @@ def test_timm_imported_lightly_is_timm(tmp_path):
         "assert timm.data.create_dataset and torchvision.models.resnet18\n"
     )
     assert_runs(code, tmp_path)
-
-
-# -- the config -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def config(mini, files) -> dict:
-    mini["backbones"] = [entry(files)]
-    return mini
-
-
-def test_no_path_is_in_its_spec(config, files, tmp_path):
-    one = Plan(config)
-    job = one.job("join", {"backbone": "lit"})
-    moved = shutil.copytree(files["text"], tmp_path / "moved")
-    config["backbones"][0]["dual"]["text"]["sentence"] = str(moved)
-    other = Plan(config)
-    assert job.text == other.job("join", {"backbone": "lit"}).text and str(files["text"].parent) not in job.text
-    assert other.files[job.record]["text"] == f"{moved}/config.json"
-    assert one.origin("lit") == encoders.TOWER
-
-
-@pytest.mark.parametrize("part", ["image", "text", "projection"])
-def test_what_a_file_holds_is_named_and_a_replaced_one_is_refused(config, part):
-    given = config["backbones"][0]["dual"][part]
-    wanted = given.pop("sha256")
-    with pytest.raises(ZsrError, match=f"it has sha256: {wanted}"):
-        complete(config)
-    given["sha256"] = wanted[:-1]
-    with pytest.raises(ZsrError, match="is not a sha256, 64 hex digits"):
-        complete(config)
-
-
-def test_a_digest_of_a_folder_is_that_of_the_files_that_are_read(files, tmp_path):
-    folder = shutil.copytree(files["text"], tmp_path / "text")
-    before = dual_encoders.encoder_digest(folder)
-    (folder / "README.md").write_text("more", encoding="utf-8")
-    assert dual_encoders.encoder_digest(folder) == before == dual_encoders.encoder_digest(files["text"])
-    (folder / "config.json").write_text("{}", encoding="utf-8")
-    assert dual_encoders.encoder_digest(folder) != before
-    (folder / "tokenizer.json").unlink()
-    with pytest.raises(ZsrError, match=r"in the layout of sentence-transformers, no tokenizer.json"):
-        dual_encoders.encoder_digest(folder)
-
-
-MISTAKES = {
-    "two kinds": (lambda b: b | {"arch": "drawn-rn"}, "name either `arch`"),
-    "pretrain": (lambda b: b | {"pretrain": {"dataset": "drawn-captions"}}, "'pretrain' is not for `dual`"),
-    "two texts": (lambda b: put(b, "text", vectors="v.parquet"), "name either `sentence` or `vectors`"),
-    "two images": (lambda b: put(b, "image", hub="timm/x"), "name either `weights` or `hub`"),
-    "two projections": (lambda b: put(b, "projection", learn={"dataset": "mini-source"}), "name either `weights`"),
-    "revision": (lambda b: put(b, "image", revision="main"), "'revision' is for repositories of the hub"),
-    "hub": (lambda b: put(b, "text", sentence="minilm", sha256=None), "neither a folder .* nor a repository"),
-    "key": (lambda b: put(b, "image", pixels=32), "unknown key 'pixels'"),
-    "mean": (lambda b: put(b, "image", mean=[0.5]), "1 entries; it needs at least 3"),
-    "no file": (lambda b: put(b, "image", weights="/no/tower", sha256=None), "/no/tower: no such file"),
-    "variable": (
-        lambda b: put(b, "image", weights="$ZSR_NO_SUCH/tower.pt", sha256=None),
-        "the variable ZSR_NO_SUCH is not set; set it to the folder that holds tower.pt",
-    ),
-}
-
-
-def put(backbone: dict, part: str, **changes: object) -> dict:
-    """One part changed; None takes a key out."""
-    made = copy.deepcopy(backbone)
-    made["dual"][part] = {k: v for k, v in {**made["dual"][part], **changes}.items() if v is not None}
-    return made
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistake(config, mistake):
-    change, message = MISTAKES[mistake]
-    config["backbones"] = [change(config["backbones"][0])]
-    with refused(message):
-        complete(config)
-
-
-@pytest.mark.parametrize(
-    ("method", "message"),
-    [
-        ("tga-zsr", "'tga-zsr' needs a VisionTransformer, 'lit' is 'test_efficientnet' of timm"),
-        ("vp-token", "'vp-token' needs a VisionTransformer"),
-        ("advtp", "'advtp' learns words of CLIP's text tower, 'lit' has sentence vectors"),
-    ],
-)
-def test_methods_that_it_does_not_admit_say_so_before_anything_runs(config, method, message):
-    config["models"] = [{"name": "m", "method": method}]
-    with pytest.raises(ZsrError, match=message):
-        complete(config)
-
-
-def test_the_plan_imports_neither_torch_nor_timm(tmp_path):
-    code = (
-        "import sys\nimport zsr.plan.plan\n"
-        "assert not [n for n in sys.modules if n.split('.')[0] in ('torch', 'timm', 'tokenizers', 'huggingface_hub')]\n"
-    )
-    assert_runs(code, tmp_path)
-
-
-# -- fine-tuning ------------------------------------------------------------------------------------------------------
-
-
-def rows_of_real() -> list[dict]:
-    """The models of config/real.yaml that train."""
-    config = yaml.safe_load((ROOT / "config/real.yaml").read_text(encoding="utf-8"))
-    return [entry for entry in config["models"] if "method" in entry and entry["method"] != "clip"]
-
-
-@pytest.mark.parametrize("row", rows_of_real(), ids=lambda row: row["name"])
-def test_every_method_of_the_real_config_trains_it_and_is_opened_again(files, tmp_path, row):
-    made, definition = joined(files)
-    path = tmp_path / "weights.safetensors"
-    save_file(save_tensors(made), path)
-    record = {"definition": definition, "digests": {"weights": file_digest(path)}}
-    classes = ["red cat", "green cat", "blue dog"]
-    head = class_embeddings(made, classes, ["a photo of a {}"])
-    method = registry.load("methods", row["method"])(**row.get("settings", {}))
-    taught = {"teacher": joined(files)[0].visual, "teacher_head": head} if method.needs_teacher else {}
-    task = Task(
-        made.visual, made.mean, made.std, head, made.logit_scale, 4 / 255, 1, 1.0, seed=0, classes=tuple(classes),
-        templates=("a photo of a {}",), encode_text=made.encode_text, **taught,
-    )  # fmt: skip
-    rng = np.random.default_rng(0)
-    source = Source(rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8), rng.integers(0, 3, 12))
-    recipe = Recipe(epochs=1, batch=6, lr=0.01, batchnorm="eval")
-    checkpoint, log = Checkpoint(tmp_path / "last.ckpt", "spec"), []
-    fine_tune(method, task, source, recipe, device="cpu", checkpoint=checkpoint, log=log.append)
-    assert len(log) == 2 and all(math.isfinite(one["loss"]) for one in log)
-    changed = trained_tensors(task.visual, task.original)
-    assert any(name.endswith("proj.weight") for name in changed) and any("trunk." in name for name in changed)
-    save_file(changed, tmp_path / "trained.safetensors")
-    trained = {"digests": {"weights": file_digest(tmp_path / "trained.safetensors")}}
-    opened = load_model(path, record, tmp_path / "trained.safetensors", trained, method.wrap)
-    images = torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.equal(opened.visual.eval()(images), task.visual.eval()(images))

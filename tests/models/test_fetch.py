@@ -1,38 +1,25 @@
 """Published CLIPs become backbones: every format they come in, and each mistake in one line before or without harm."""
 
-import hashlib
 import json
 import os
 import pickle
 from pathlib import Path
-from types import SimpleNamespace
 
 import open_clip
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
-from support.hub_models import RESNET, TINY, definition, in_cache, tiny
-from support.project import ROOT, assert_runs, refused
+from support.hub_models import RESNET, TINY, definition, in_cache, saved, tiny
+from support.project import assert_runs, refused
 
-from workflow.scripts import publish
-from zsr.config.complete import complete
 from zsr.errors import ZsrError
-from zsr.hashing import file_digest
 from zsr.models import catalogue, convert, hub, torchscript_archive, weights
 from zsr.models.backbone import load_backbone, save_tensors
-from zsr.plan.plan import Plan
 
 TIMM = TINY | {
     "vision_cfg": {"image_size": 64, "timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear"},
     "custom_text": True,
 }
-
-
-def saved(folder: Path, tensors: dict, about: dict) -> tuple[Path, dict]:
-    path = folder / "weights.safetensors"
-    save_file(tensors, path)
-    return path, {"definition": about, "digests": {"weights": file_digest(path)}}
 
 
 @pytest.mark.parametrize("config", [TINY, RESNET, TIMM], ids=["vit", "resnet", "timm"])
@@ -241,170 +228,3 @@ def test_a_hub_tokenizer_is_read_without_transformers(cache):
         plain(["a a a a a"])
     with pytest.raises(ZsrError, match=r"hub repository org/lost: tokenizer.json is not in"):
         make({"kind": "hf", "name": "org/lost"}, context=5)(["a"])
-
-
-# -- the config -------------------------------------------------------------------------------------------------------
-
-VIT = {"name": "vit", "open_clip": "ViT-B-32-quickgelu", "pretrained": "openai"}
-MISTAKES = {
-    "QuickGELU": (VIT | {"open_clip": "ViT-B-32"}, r"computes GELU .*write open_clip: ViT-B-32-quickgelu"),
-    "GELU": (VIT | {"pretrained": "laion2b_s34b_b79k"}, r"without QuickGELU; write open_clip: ViT-B-32$"),
-    "architecture": (VIT | {"open_clip": "ViT-B-33"}, "unknown open_clip architecture 'ViT-B-33'; did you mean"),
-    "tag": (VIT | {"pretrained": "opanai"}, "unknown pretrained tag 'opanai'; did you mean 'openai'"),
-    "both": (VIT | {"arch": "drawn-rn"}, "name either `arch`"),
-    "neither": ({"name": "vit"}, "name either `arch`"),
-    "no weights": ({"name": "vit", "open_clip": "RN50"}, "needs either `pretrained`"),
-    "pretrain": (VIT | {"pretrain": {"dataset": "drawn-captions"}}, "`pretrain` belongs to `arch`"),
-    "hub with tag": (VIT | {"open_clip": "hf-hub:a/b"}, "has its weights on the hub; take out 'pretrained'"),
-    "hub name": ({"name": "vit", "open_clip": "hf-hub:ab"}, "write hf-hub:org/model"),
-    "no file": ({"name": "vit", "open_clip": "RN50", "weights": "/no/file.pt"}, "/no/file.pt: no such file"),
-    "sha256": ({"name": "vit", "open_clip": "RN50", "weights": "x.pt", "sha256": "12"}, "is not a sha256"),
-    "drawn": ({"name": "vit", "arch": "drawn-rn", "pretrained": "openai"}, "'pretrained' belongs to `open_clip`"),
-    "CoCa": (VIT | {"open_clip": "coca_ViT-B-32", "pretrained": "laion2b_s13b_b90k"}, "CoCa's image tower"),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistake(mini, mistake):
-    entry, message = MISTAKES[mistake]
-    mini["backbones"] = [entry]
-    with refused(message):
-        complete(mini)
-
-
-def test_a_local_file_is_named_by_its_content(mini, tmp_path):
-    path = tmp_path / "clip.pt"
-    path.write_bytes(b"weights")
-    entry = {"name": "vit", "open_clip": "ViT-B-32", "weights": str(path)}
-    mini["backbones"] = [entry]
-    wanted = hashlib.sha256(b"weights").hexdigest()
-    with pytest.raises(ZsrError, match=f"the file has sha256: {wanted}"):
-        complete(mini)
-    entry["sha256"] = wanted
-    one = Plan(mini)
-    entry["weights"] = str(path.rename(tmp_path / "moved.pt"))
-    other = Plan(mini)
-    job = one.job("fetch", {"backbone": "vit"})
-    assert job.text == other.job("fetch", {"backbone": "vit"}).text and str(tmp_path) not in job.text
-    assert other.files == {job.record: {"weights": entry["weights"]}}
-
-
-@pytest.mark.parametrize(
-    ("name", "tag"),
-    [("ViT-B-16-SigLIP", "webli"), ("MobileCLIP-B", "datacompdr"), ("ViT-B-32", "laion2b_s34b_b79k")],
-)
-def test_a_local_file_sees_the_pixels_that_all_tags_of_its_architecture_see(mini, name, tag):
-    known = {"name": "tagged", "open_clip": name, "pretrained": tag}
-    own = {"name": "own", "open_clip": name, "weights": "x.pt", "sha256": "0" * 64}
-    mini["backbones"] = [known, own]
-    tagged, local = (backbone["definition"] for backbone in complete(mini)["backbones"])
-    assert local == tagged
-    assert len({str(catalogue._pixels(about)) for about in catalogue.tags("ViT-L-14").values()}) > 1
-    assert catalogue.usual_pixels("ViT-L-14") == catalogue.CLIP_PIXELS == catalogue.usual_pixels("no tags")
-
-
-@pytest.mark.parametrize(
-    ("name", "tag", "why"),
-    [
-        ("RN50-quickgelu", "openai", "is a ResNet"),
-        ("ViT-B-16-SigLIP", "webli", "is 'vit_base_patch16_siglip_224' of timm"),
-    ],
-)
-def test_methods_that_need_tokens_say_so_before_anything_runs(mini, name, tag, why):
-    mini["backbones"] = [{"name": "vit", "open_clip": name, "pretrained": tag}]
-    mini["models"] = [{"name": "t", "method": "tga-zsr"}]
-    with pytest.raises(ZsrError, match=f"'tga-zsr' needs a VisionTransformer, 'vit' {why}"):
-        complete(mini)
-
-
-def test_published_checkpoints_are_rows(mini):
-    mini["backbones"] = [{"name": "l14", "open_clip": "ViT-L-14-quickgelu", "pretrained": "openai"}, VIT]
-    mini["models"] = [
-        {"name": "fare", "method": "published", "settings": {"checkpoint": "fare2-vit-l-14"}, "backbones": ["l14"]}
-    ]
-    plan = Plan(mini)
-    (job,) = [job for job in plan.jobs.values() if job.rule == "publish"]
-    assert job.spec["source"]["hub"] == "chs20/fare2-clip"
-    asked = next(iter(plan.requests.values()))
-    assert (asked.train_eps, asked.trained_on) == ("2/255", "imagenet")
-    mini["models"][0]["backbones"] = ["vit"]
-    with pytest.raises(ZsrError, match="is a tower of open_clip: ViT-L-14-quickgelu, pretrained: openai, not of 'vit'"):
-        Plan(mini)
-    for settings, message in (
-        (
-            {"checkpoint": "fare2-vit-l14"},
-            "unknown published checkpoint 'fare2-vit-l14'; did you mean 'fare2-vit-l-14'",
-        ),
-        ({}, "name one of `checkpoint`, `hub`, `weights`"),
-        ({"hub": "org/model"}, "say the eps"),
-    ):
-        mini["models"][0]["settings"] = settings
-        with pytest.raises(ZsrError, match=message):
-            Plan(mini)
-
-
-def test_every_row_of_the_table_belongs_to_weights_that_open_clip_knows():
-    for name, row in yaml.safe_load((ROOT / "zsr/models/published.yaml").read_text(encoding="utf-8")).items():
-        catalogue.tagged(*row["base"].split(":"), name)
-
-
-# -- published towers --------------------------------------------------------------------------------------------------
-
-
-def test_a_published_tower_is_laid_over_its_backbone(tmp_path):
-    base = {name: value.contiguous() for name, value in tiny().state_dict().items()}
-    theirs = {name: value.clone() for name, value in base.items()}
-    theirs["visual.proj"] += 0.25
-    for checkpoint in (theirs, {n.removeprefix("visual."): v for n, v in theirs.items() if n.startswith("visual.")}):
-        tower, rest = convert.tower_of(checkpoint)
-        convert.check_text(rest, base, tmp_path)
-        found = convert.changed(tower, base, tmp_path)
-        assert found.keys() == {"proj"} and torch.equal(found["proj"], theirs["visual.proj"])
-    theirs["text_projection"] = theirs["text_projection"] + 1
-    with pytest.raises(ZsrError, match=r"its text tower is not the backbone's \('text_projection' differs\)"):
-        convert.check_text(convert.tower_of(theirs)[1], base, tmp_path)
-    with pytest.raises(ZsrError, match="not a checkpoint of this backbone"):
-        convert.changed(tiny(RESNET).visual.state_dict(), base, tmp_path)
-
-
-def test_a_published_tower_of_another_activation_is_refused(tmp_path, monkeypatch):
-    """Only an archive tells; its tensors would fit."""
-    path, record = saved(tmp_path, tiny().state_dict(), definition())
-    inputs = {"backbone": tmp_path / "backbone.json", "weights": path}
-    job = SimpleNamespace(
-        spec={"source": {"sha256": file_digest(path)}}, record=lambda _: record, input=inputs.get, outputs={}, facts={}
-    )
-    monkeypatch.setattr(weights, "read", lambda _: (tiny().state_dict(), True))
-    with refused("its weights were trained with QuickGELU; write the name with -quickgelu"):
-        publish.work(job)
-
-
-def text_of(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The text tower of a whole CLIP, with other values."""
-    return convert.tower_of({**tiny().state_dict(), **changes})[1]
-
-
-def test_a_text_tower_is_the_backbones_up_to_a_rounding_to_fp16(tmp_path):
-    base = tiny().state_dict()
-    base["token_embedding.weight"] = torch.logspace(-9, 4, 49408 * 32).view(49408, 32) * (-1) ** torch.arange(32)
-    rounded = {name: value.half().float() for name, value in base.items()}
-    convert.check_text(convert.tower_of(rounded)[1], base, tmp_path)
-    convert.check_text(convert.tower_of(base)[1], rounded, tmp_path)
-    base = tiny().state_dict()
-    tuned = base["token_embedding.weight"] + 0.0015  # a text tower after a short fine-tuning at a small rate
-    with refused(r"its text tower is not the backbone's \('token_embedding.weight' differs\)"):
-        convert.check_text(text_of(**{"token_embedding.weight": tuned}), base, tmp_path)
-
-
-def test_text_towers_are_compared_under_both_of_open_clips_spellings(tmp_path):
-    base = tiny().state_dict()
-    custom = {name if name.startswith(("visual.", "logit")) else f"text.{name}": v for name, v in base.items()}
-    other = custom | {"text.text_projection": base["text_projection"] + 1}
-    for mine, theirs, wrong in ((base, custom, other), (custom, base, base | {"text_projection": torch.zeros(32, 32)})):
-        convert.check_text(convert.tower_of(theirs)[1], mine, tmp_path)
-        with refused(r"not the backbone's \('text_projection' differs\)"):
-            convert.check_text(convert.tower_of(wrong)[1], mine, tmp_path)
-    foreign = {"text.encoder.weight": torch.zeros(2)}
-    with refused(r"not the backbone's \(no tensor of it has a name that the backbone's has\); make it a backbone"):
-        convert.check_text(foreign, base, tmp_path)
-    convert.check_text({"logit_scale": base["logit_scale"]}, base, tmp_path)  # says nothing of a text tower

@@ -5,7 +5,8 @@ from pathlib import Path
 from support import encoders
 from zsr.errors import ZsrError
 from zsr.hashing import encoder_digest, file_digest
-from zsr.models import sentence_encoder
+from zsr.models import dual_parts, sentence_encoder, weights
+from zsr.models.backbone import Backbone
 
 PLANNED = {
     "kind": "dual",
@@ -38,3 +39,13 @@ def entry(files: dict[str, Path]) -> dict:
             "projection": {"weights": str(files["projection"]), "sha256": file_digest(files["projection"])},
         },
     }
+
+
+def joined(files: dict[str, Path]) -> tuple[Backbone, dict]:
+    """The backbone as the rule `join` makes it, and its definition."""
+    text, tensors = dual_parts.text_of("sentence", finder(files["text"]), "text")
+    definition = dual_parts.whole(PLANNED, text)
+    made = dual_parts.assemble(definition, 0, weights.read(files["image"])[0], tensors, files["image"], "text")
+    dual_parts.project(made, dual_parts.projection(files["projection"]), files["projection"])
+    made.clip.eval()
+    return made, definition

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import open_clip
 import torch
+from safetensors.torch import save_file
 
+from zsr.hashing import file_digest
 from zsr.models import catalogue
 
 TINY = {
@@ -37,3 +39,9 @@ def in_cache(cache: Path, repository: str, files: dict[str, bytes]) -> None:
     (folder / "refs" / "main").write_text("a" * 40, encoding="utf-8")
     for name, data in files.items():
         (snapshot / name).write_bytes(data)
+
+
+def saved(folder: Path, tensors: dict, about: dict) -> tuple[Path, dict]:
+    path = folder / "weights.safetensors"
+    save_file(tensors, path)
+    return path, {"definition": about, "digests": {"weights": file_digest(path)}}

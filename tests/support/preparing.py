@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from support.archives import KEYS
 from zsr import registry
@@ -56,12 +55,3 @@ def prepare(
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """A miniature that lies below ZSR_DATA."""
     return run(spec_of(define(name, **changes), split, transform, count, limit), out)
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data root."""
-    monkeypatch.setenv("ZSR_DATA", str(tmp_path / "datasets"))
-    monkeypatch.setenv("ZSR_RETRY_SECONDS", "0")
-    monkeypatch.delenv("ZSR_DOWNLOAD", raising=False)
-    return tmp_path / "datasets"

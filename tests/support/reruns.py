@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import yaml
 
@@ -51,3 +52,39 @@ def downstream(plan: Plan, record: str) -> set[PlannedJob]:
         if found & set(job.needs.values()):
             found.add(job)
     return found
+
+
+def check(project: Project, wanted: Callable[[Job], bool]) -> None:
+    """Compare, and say which jobs are too many or too few."""
+    found, right = planned(project), expected(project, wanted)
+    assert right or not found
+    assert not found - right, f"would run in vain: {sorted(found - right)}"
+    assert not right - found, f"would stay stale: {sorted(right - found)}"
+
+
+def of_model(name: str) -> Callable[[Job], bool]:
+    """A model's fine-tunings and cells."""
+    return lambda job: f".{name}" in job.wildcards.get("model", "") and job.wildcards["model"].split(".")[1] == name
+
+
+def trains(job: Job) -> bool:
+    """Whether the job is of a fine-tuned model."""
+    return ".s" in job.wildcards.get("model", "")
+
+
+def either(*conditions: Callable[[Job], bool]) -> Callable[[Job], bool]:
+    return lambda job: any(condition(job) for condition in conditions)
+
+
+def set_recipe(copy: Project, **keys) -> None:
+    """Change the training recipe of `tecoa`."""
+    config = copy.config
+    next(m for m in config["models"] if m["name"] == "tecoa").setdefault("recipe", {}).update(keys)
+    copy.configure(config)
+
+
+def a_cell(copy: Project) -> tuple[Job, Path]:
+    """One cell of the plan, and the file of its rows."""
+    plan = Plan(copy.config)
+    job = plan.cells[5]
+    return job, copy.folder / plan.results / job.outputs["rows"]

@@ -5,7 +5,7 @@ import os
 
 import torch
 from safetensors.torch import load_file, save_file
-from test_fetch import RESNET, TINY, in_cache, tiny
+from support.hub_models import RESNET, TINY, in_cache, tiny
 
 from zsr.hashing import file_digest
 

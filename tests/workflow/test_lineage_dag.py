@@ -10,7 +10,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 from support.project import MINI, copy_project
-from test_reruns import planned
+from support.reruns import planned
 
 pytestmark = pytest.mark.slow
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's

@@ -1,7 +1,7 @@
-"""Files inside a folder, a zip or a tar, by name, read where they lie: nothing is unpacked, so nothing can escape.
+"""Reads the files of a folder, a zip or a tar by name. Nothing is unpacked, so nothing can escape.
 
-An archive that tries to (a name with `..`, an absolute name, a link that leaves it, far more bytes than its own size)
-is refused by name all the same: it is not the archive that it claims to be. A compressed tar has no index: its names
+An archive that tries to escape is refused all the same, since it is not the archive that it claims to be: a name with
+`..`, an absolute name, a link that leaves it, far more bytes than its own size. A compressed tar has no index: its names
 cost one pass over it, and so does `stream`, which is why images are read in the order of the archive.
 """
 
@@ -56,21 +56,21 @@ class Folder(Tree):
 
     @cached_property
     def names(self) -> frozenset[str]:
-        found = set()
-        for place, folders, files in os.walk(self.path, followlinks=False):
+        names: set[str] = set()
+        for parent, folders, files in os.walk(self.path, followlinks=False):
             for name in (*files, *folders):
-                path = os.path.join(place, name)
+                path = os.path.join(parent, name)
                 if os.path.islink(path):
                     self._inside(path)
-                    found |= self._linked(path)
+                    names |= self._linked(path)
                 elif name in files:
-                    found.add(os.path.relpath(path, self.path))
-        return frozenset(found)
+                    names.add(os.path.relpath(path, self.path))
+        return frozenset(names)
 
     def _linked(self, path: str) -> set[str]:
         if not os.path.isdir(path):
             return {os.path.relpath(path, self.path)} if os.path.exists(path) else set()
-        inner = [os.path.join(place, name) for place, _, files in os.walk(path) for name in files]
+        inner = [os.path.join(parent, name) for parent, _, files in os.walk(path) for name in files]
         return {os.path.relpath(file, self.path) for file in inner}
 
     def _inside(self, path: str) -> None:
@@ -116,10 +116,10 @@ class Zip(Tree):
     @cached_property
     def _sums(self) -> dict[str, set[tuple[int, int]]]:
         """Size and checksum of each name; more than one where a name is there twice with other contents."""
-        found: dict[str, set[tuple[int, int]]] = {}
+        sums: dict[str, set[tuple[int, int]]] = {}
         for entry in self._archive.infolist():
-            found.setdefault(entry.filename, set()).add((entry.file_size, entry.CRC))
-        return found
+            sums.setdefault(entry.filename, set()).add((entry.file_size, entry.CRC))
+        return sums
 
     def stream(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         known = self.names
@@ -148,22 +148,25 @@ class Tar(Tree):
                     member = archive.next()
                 if member is None:
                     return
-                archive.members = []  # it would keep every member: 1 GB for ImageNet
+                archive.members = []  # type: ignore[attr-defined] # it would keep every member: 1 GB for ImageNet
                 yield archive, member
 
     def _reading(self) -> AbstractContextManager[None]:
-        """Bytes of another archive do not begin as that archive does: what they are instead, nobody looks."""
+        """Errors of a tar. One inside another archive is not described by its first bytes, which are not at hand."""
         return reading(self.path, "a tar", content=None if self._file is None else b"-")
 
     def _content(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         with self._reading():
-            return archive.extractfile(member).read()
+            file = archive.extractfile(member)
+            if file is None:
+                raise TypeError(f"{member.name} is no file")
+            return file.read()
 
     @cached_property
-    def _found(self) -> tuple[frozenset[str], frozenset[str]]:
+    def _once_and_twice(self) -> tuple[frozenset[str], frozenset[str]]:
         """(all names, those that are there more than once)."""
         guard = Guard(self.path)
-        found: set[str] = set()
+        once: set[str] = set()
         twice: set[str] = set()
         for _, member in self.members():
             guard.name(member.name)
@@ -173,16 +176,16 @@ class Tar(Tree):
                 guard.link(member.name, member.linkname, inside)
             elif member.isfile():
                 name = posixpath.normpath(member.name)
-                (twice if name in found else found).add(name)
-        return frozenset(found), frozenset(twice)
+                (twice if name in once else once).add(name)
+        return frozenset(once), frozenset(twice)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        return self._found[0]
+        return self._once_and_twice[0]
 
     def stream(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         known = set(names) & self.names
-        if twice := known & self._found[1]:
+        if twice := known & self._once_and_twice[1]:
             self._check_same(twice)
         for archive, member in self.members():
             name = posixpath.normpath(member.name)
@@ -193,7 +196,7 @@ class Tar(Tree):
                 return
 
     def _check_same(self, names: set[str]) -> None:
-        """What is there twice must be one content: the same file packed again."""
+        """Refuse a name that is there twice with two contents; the same file packed again is fine."""
         seen: dict[str, str] = {}
         for archive, member in self.members():
             name = posixpath.normpath(member.name)
@@ -204,7 +207,7 @@ class Tar(Tree):
 
 
 class Guard:
-    """What no honest archive contains."""
+    """Refuses what no honest archive contains."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -216,8 +219,8 @@ class Guard:
             raise ZsrError(f"{self.path}: holds the name '{name}', which leaves its folder; the archive is not trusted")
 
     def link(self, name: str, target: str, inside: str | None = None) -> None:
-        place = posixpath.normpath(posixpath.join(posixpath.dirname(name) if inside is None else inside, target))
-        if target.startswith("/") or place.startswith(".."):
+        points_to = posixpath.normpath(posixpath.join(posixpath.dirname(name) if inside is None else inside, target))
+        if target.startswith("/") or points_to.startswith(".."):
             raise ZsrError(f"{self.path}: '{name}' is a link to '{target}', outside; the archive is not trusted")
 
     def size(self, count: int) -> None:

@@ -1,7 +1,7 @@
-"""Encoded pictures to the memory-mapped array: decoded side by side, written in place, resumed, the same bytes always.
+"""Decodes encoded pictures into the memory-mapped array of a split, in threads; an interrupted run is continued.
 
-Pillow lets other threads run while it decodes and resamples, so threads are enough, and each row has its place in the
-array: neither the number of workers nor the order of the archive changes a byte. Memory is bounded by the pictures in
+Pillow lets other threads run while it decodes and resamples, so threads are enough. Each picture is written to its own
+row: neither the number of workers nor the order of the archive changes a byte. Memory is bounded by the pictures in
 flight. The disk is taken before the first picture: a full one is an error at the start and not a bus error at the end.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from zsr.data.image import prepared
-from zsr.data.parallel import side_by_side
+from zsr.data.parallel import run_in_threads
 from zsr.data.pictures import Item, Pictures
 from zsr.data.prepared import reserve
 from zsr.data.transforms import Transform
@@ -28,7 +28,7 @@ RELEASE = 1 << 28  # bytes of decoded pixels after which their pages are given b
 
 
 def fill(pictures: Pictures, transform: Transform, target: Path, key: str, workers: int, save: float = SAVE) -> dict:
-    """Decode every picture into `target`; `key` names the work, so that another's half is never continued."""
+    """Decode every picture into `target`; only unfinished work of the same `key` is continued."""
     count = len(pictures.labels)
     side = transform.side
     shape = (3, side, side) if side else _first_shape(pictures, transform)
@@ -48,7 +48,7 @@ def fill(pictures: Pictures, transform: Transform, target: Path, key: str, worke
 
     often = max(1, RELEASE // int(np.prod(shape)))
     try:
-        with closing(side_by_side(work, pictures.fetch(np.flatnonzero(~done)), workers)) as finished:
+        with closing(run_in_threads(work, pictures.fetch(np.flatnonzero(~done)), workers)) as finished:
             for settled, item in enumerate(finished, 1):
                 done[item.row] = True
                 progress.step()
@@ -72,22 +72,22 @@ def _first_shape(pictures: Pictures, transform: Transform) -> tuple[int, ...]:
     raise ZsrError("the split holds no picture")
 
 
-def _resume(target: Path, note: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The array as an earlier run left it, or a new one; what other runs left behind is removed."""
+def _resume(target: Path, note: Path, shape: tuple[int, ...]) -> tuple[np.memmap, np.ndarray]:
+    """The array of an interrupted run and which rows are done, or a new array; leftovers of other runs are removed."""
     for other in target.parent.glob(f".{target.name}.*.done.npy"):
         if other != note:
             other.unlink()
     if note.is_file() and target.is_file():
         with suppress(ValueError, EOFError):  # cut short: neither is believed
-            array, done = np.load(target, "r+", allow_pickle=False), np.load(note, allow_pickle=False)
+            array, done = np.lib.format.open_memmap(target, "r+"), np.load(note, allow_pickle=False)
             if array.shape == shape and array.dtype == np.uint8 and done.shape == shape[:1]:
                 return array, done
-    note.unlink(missing_ok=True)  # first: beside a new array of zeros a later run would believe it
+    note.unlink(missing_ok=True)  # first: a later run would believe it of the new array of zeros
     return new_array(target, shape), np.zeros(shape[0], bool)
 
 
-def new_array(target: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A new array on disk whose space is taken."""
+def new_array(target: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new array on disk whose space is reserved."""
     size = int(np.prod(shape, dtype=np.int64)) + 128
     target.unlink(missing_ok=True)
     free = shutil.disk_usage(target.parent).free
@@ -105,9 +105,10 @@ def new_array(target: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def release(array: np.memmap) -> None:
-    """Take the array's pages out of this process: the kernel keeps and writes them, but no job is killed for them."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        array.base.madvise(mmap.MADV_DONTNEED)
+    """Give the array's pages back to the kernel, which writes them: they no longer count as memory of this job."""
+    pages = array.base
+    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def gigabytes(size: int) -> str:
@@ -115,7 +116,8 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def _note(array: np.ndarray, done: np.ndarray, note: Path) -> float:
+def _note(array: np.memmap, done: np.ndarray, note: Path) -> float:
+    """Write down which rows are done; returns the time."""
     array.flush()
     part = note.with_suffix(".part")
     with part.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Fetch a file: resumed where it stopped, from the first mirror that answers, believed once it is checked."""
+"""Downloads a file from the first mirror that answers; an interrupted download is resumed, the file is checked."""
 
 import errno
 import fcntl
@@ -21,37 +21,37 @@ TRIES = 3
 WAIT = float(os.environ.get("ZSR_RETRY_SECONDS", "2"))
 
 
-def fetch(urls: list[str], place: Path, size: int | None, check: Callable[[Path], object]) -> None:
-    """One file, checked and in its place; of several jobs that want it one downloads it and the others wait."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(place.with_name(f".{place.name}.lock")):
-        if not place.is_file():  # another job may have fetched and checked it meanwhile
-            _fetch(urls, place, size, check)
+def fetch(urls: list[str], target: Path, size: int | None, check: Callable[[Path], object]) -> None:
+    """Download one file to `target` and check it; where several jobs want it, one downloads it and the others wait."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target.with_name(f".{target.name}.lock")):
+        if not target.is_file():  # another job may have fetched and checked it meanwhile
+            _fetch(urls, target, size, check)
 
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """No other job is in here; the file stays, for one that is removed is no lock to those who wait for it."""
+    """Hold a lock; its file stays, since a removed one would not be a lock for the jobs that wait for it."""
     try:
         file = lock.open("ab")
     except OSError as error:
-        raise ZsrError(f"{lock}: {os.strerror(error.errno)}; free space or mend the permissions") from error
+        raise ZsrError(f"{lock}: {error.strerror}; free space or mend the permissions") from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _fetch(urls: list[str], place: Path, size: int | None, check: Callable[[Path], object]) -> None:
+def _fetch(urls: list[str], target: Path, size: int | None, check: Callable[[Path], object]) -> None:
     """Download to `<name>.part`, check, rename. A file with a wrong checksum is kept as `<name>.bad`."""
-    part = place.with_name(f"{place.name}.part")
+    part = target.with_name(f"{target.name}.part")
     failures = []
     for url in urls:
         for attempt in range(TRIES):
             try:
                 _get(url, part, size)
             except (OSError, HTTPException) as error:
-                if getattr(error, "errno", None) in DISK:
-                    raise ZsrError(f"{part}: {os.strerror(error.errno)}; free space or mend the permissions") from error
+                if isinstance(error, OSError) and error.errno in DISK:
+                    raise ZsrError(f"{part}: {error.strerror}; free space or mend the permissions") from error
                 failures.append(f"{url}: {error}")
                 if isinstance(error, urllib.error.HTTPError) and error.code < 500:
                     break  # this mirror does not have it
@@ -62,16 +62,16 @@ def _fetch(urls: list[str], place: Path, size: int | None, check: Callable[[Path
                     raise ZsrError(f"{part}: {held}")
                 check(part)
             except ZsrError as error:
-                bad = place.with_name(f"{place.name}.bad")
+                bad = target.with_name(f"{target.name}.bad")
                 os.replace(part, bad)
                 failures.append(f"{url}: {str(error).replace(str(part), str(bad))}")
                 break
             finally:
-                note = place.with_name(f".{part.name}.checked.json")
+                note = target.with_name(f".{part.name}.checked.json")
                 note.unlink(missing_ok=True)
-            os.replace(part, place)
+            os.replace(part, target)
             return
-    raise ZsrError(f"{place}: could not be downloaded ({'; '.join(dict.fromkeys(failures))})")
+    raise ZsrError(f"{target}: could not be downloaded ({'; '.join(dict.fromkeys(failures))})")
 
 
 def _get(url: str, part: Path, size: int | None) -> None:

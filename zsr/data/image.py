@@ -1,4 +1,4 @@
-"""One picture, from its bytes to RGB, as torchvision's loader gives it; every surprise of a picture is handled here."""
+"""Decodes one picture to RGB, as torchvision's loader does; unusual modes and sizes are handled here."""
 
 import io
 import warnings
@@ -22,7 +22,7 @@ def picture(content: bytes | np.ndarray, name: str) -> Image.Image:
     if isinstance(content, np.ndarray):
         return Image.fromarray(content)
     with reading(name, "a picture that can be read", "remove or replace it", content):
-        image = Image.open(io.BytesIO(content))
+        image: Image.Image = Image.open(io.BytesIO(content))
         _check_size(*image.size)
         if image.mode.startswith("I"):  # 16 bits of grey: convert() would clip, not scale
             image = Image.fromarray((_within(image, 0, DEEPEST) >> 8).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Labels as a source gives them -> places in the dataset's `classes`. A number that is no place is refused, never cut.
+"""Turns the labels of a source into places in the dataset's `classes`; a number that is no place is refused, not cut.
 
 Whole floats (7.0) are taken: tables write them for integers. Fractions, NaN, truth values and lists are not.
 """
@@ -22,8 +22,7 @@ def place_of(value: object, where: str) -> int:
 
 def places_of(values: Sequence[object] | np.ndarray, where: Callable[[int], str]) -> np.ndarray:
     """All labels [n] int64; `where` names the row that is wrong."""
-    integers = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu" and values.size
-    if integers and int(values.min()) >= 0 and int(values.max()) <= MOST:
+    if isinstance(values, np.ndarray) and _are_labels(values):
         return values.astype(np.int64)  # a million at once
     places = [_whole(value) for value in values]
     if None in places:
@@ -32,13 +31,20 @@ def places_of(values: Sequence[object] | np.ndarray, where: Callable[[int], str]
     return np.array(places, np.int64)
 
 
+def _are_labels(values: np.ndarray) -> bool:
+    """Whether an array holds whole numbers from 0, and nothing else."""
+    integers = values.ndim == 1 and values.dtype.kind in "iu" and values.size > 0
+    return integers and int(values.min()) >= 0 and int(values.max()) <= MOST
+
+
 def _whole(value: object) -> int | None:
-    """The number, None where it is none."""
+    """The value as a whole number from 0; None where it is none."""
     value = value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
-    return value if whole else None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
+        return value
+    return None
 
 
 def _no_label(value: object, where: str) -> ZsrError:

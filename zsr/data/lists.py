@@ -1,10 +1,14 @@
-"""Files that list the images of a set: lines of words, JSON, MATLAB's; each mistake is named by file and line."""
+"""Parses the files that list the images of a set (words, JSON, MATLAB); mistakes are named by file and line."""
 
 import io
 import json
+from typing import TYPE_CHECKING
 
 from zsr.errors import ZsrError
 from zsr.storage.unreadable import reading
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def text_of(content: bytes, where: str) -> str:
@@ -30,13 +34,13 @@ def rows_of(
 
 
 def json_of(content: bytes, where: str) -> object:
-    """A JSON file."""
+    """The content of a JSON file."""
     with reading(where, "JSON", content=content):
         return json.loads(content)
 
 
 def json_lines(content: bytes, where: str) -> list[dict]:
-    """One mapping a line."""
+    """The mappings of a file of JSON lines."""
     rows = []
     for number, line in enumerate(text_of(content, where).split("\n"), 1):  # a text of JSON may hold other line ends
         if line.strip():
@@ -47,7 +51,7 @@ def json_lines(content: bytes, where: str) -> list[dict]:
     return rows
 
 
-def matlab(content: bytes, name: str, where: str):
+def matlab(content: bytes, name: str, where: str) -> "np.ndarray":
     """The array `name` of a .mat file.
 
     SciPy may crash on a damaged one; all sets that have such files name their checksums, which are compared before.
@@ -55,7 +59,7 @@ def matlab(content: bytes, name: str, where: str):
     from scipy.io import loadmat
 
     with reading(where, "a MATLAB file", content=content):
-        found = loadmat(io.BytesIO(content), squeeze_me=True)
-    if name not in found:
+        arrays = loadmat(io.BytesIO(content), squeeze_me=True)
+    if name not in arrays:
         raise ZsrError(f"{where}: has no array '{name}'; get it again")
-    return found[name]
+    return arrays[name]

@@ -1,7 +1,7 @@
-"""Splits that stay encoded: one file of JPEGs end to end, decoded when they are asked for.
+"""A split that stays encoded: one file of JPEGs end to end, decoded when they are indexed.
 
-ImageNet's training part is 193 GB decoded at 224 and 138 GB encoded. `Encoded` stands where the memory-mapped array of
-a decoded split stands: indexing gives the same uint8 [n, 3, H, W], bit for bit.
+ImageNet's training part is 193 GB decoded at 224 and 138 GB encoded. `Encoded` is used in place of the
+memory-mapped array of a decoded split: indexing it gives the same uint8 [n, 3, H, W], bit for bit.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+from zsr.data.cpu_count import usable_cpus
 from zsr.data.image import prepared
-from zsr.data.processors import processors
 from zsr.data.transforms import Transform
 from zsr.errors import ZsrError
 
@@ -18,17 +18,17 @@ TABLE = np.dtype([("label", np.int64), ("start", np.int64), ("bytes", np.int64)]
 
 
 class Encoded:
-    """Pictures by index, decoded by threads; which thread does not matter."""
+    """Pictures by index, decoded in threads."""
 
     dtype = np.dtype(np.uint8)
 
     def __init__(
         self, content: np.ndarray, table: np.ndarray, transform: Transform, workers: int | None = None
     ) -> None:
-        check_transform(transform)
+        side = side_of(transform)
         self.content, self.table, self.transform = content, table, transform
-        self.workers = workers or processors()
-        self.shape = (len(table), 3, transform.side, transform.side)
+        self.workers = workers or usable_cpus()
+        self.shape = (len(table), 3, side, side)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -43,7 +43,7 @@ class Encoded:
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         chosen = self.table[rows]
-        if chosen.ndim == 0:
+        if isinstance(chosen, np.void):
             return self._one(chosen)
         out = np.empty((len(chosen), *self.shape[1:]), np.uint8)
 
@@ -56,11 +56,12 @@ class Encoded:
 
     def _one(self, row: np.void) -> np.ndarray:
         content = self.content[row["start"] : row["start"] + row["bytes"]].tobytes()
-        where = getattr(self.content, "filename", "the packed pictures")
-        return prepared(content, f"{where}: the picture at byte {row['start']}", self.transform)
+        file = getattr(self.content, "filename", "the packed pictures")
+        return prepared(content, f"{file}: the picture at byte {row['start']}", self.transform)
 
 
-def check_transform(transform: Transform) -> None:
-    """All pictures must come to one size."""
+def side_of(transform: Transform) -> int:
+    """The side that all pictures are resized to; a transform without one is refused."""
     if transform.side is None:
         raise ZsrError("a split that stays encoded needs a transform that resizes, such as 224")
+    return transform.side

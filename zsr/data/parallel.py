@@ -1,7 +1,7 @@
-"""Work on items in threads, so many at a time that memory stays bounded; they come back in their order."""
+"""Runs a function on many items in threads, with bounded memory and in the items' order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,11 +9,14 @@ T = TypeVar("T")
 IN_FLIGHT = 8  # items per worker
 
 
-def side_by_side(work: Callable[[T], object], items: Iterable[T], workers: int) -> Iterator[T]:
-    """Each item once `work` on it has ended; the first error, or the caller's `close`, drops what has not begun."""
-    pending: deque[tuple[T, Future]] = deque()
+def run_in_threads(work: Callable[[T], object], items: Iterable[T], workers: int) -> Generator[T, None, None]:
+    """Yield each item, in order, once `work` on it has ended.
 
-    def ended() -> T:
+    The first error ends the loop, and so does the caller's `close`: items that no thread has begun are dropped.
+    """
+    pending: deque[tuple[T, Future[object]]] = deque()
+
+    def finish_first() -> T:
         item, future = pending.popleft()
         future.result()
         return item
@@ -23,9 +26,9 @@ def side_by_side(work: Callable[[T], object], items: Iterable[T], workers: int) 
             for item in items:
                 pending.append((item, pool.submit(work, item)))
                 if len(pending) >= IN_FLIGHT * workers:
-                    yield ended()
+                    yield finish_first()
             while pending:
-                yield ended()
+                yield finish_first()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,4 +1,4 @@
-"""One split that lies in files, from its archives to the prepared arrays."""
+"""Prepares one split that lies in files: from its archives to the arrays."""
 
 import hashlib
 import os
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from zsr.data.cpu_count import usable_cpus
 from zsr.data.decode import fill
 from zsr.data.pack import pack
-from zsr.data.packed import check_transform
+from zsr.data.packed import side_of
 from zsr.data.pictures import Pictures, check_labels
-from zsr.data.processors import processors
 from zsr.data.sources import Sources
 from zsr.data.transforms import parse
 from zsr.errors import ZsrError
@@ -24,7 +24,7 @@ def prepare(
     source = spec["source"]
     transform = parse(spec["transform"])
     if spec["encoded"]:
-        check_transform(transform)
+        side_of(transform)
     where = f"{sources.folder} ({spec['split']})"
     if source["classes"] or not pictures.captions:  # captions alone need no classes
         check_labels(pictures, source["classes"], where)
@@ -38,20 +38,20 @@ def prepare(
             f"{where}: holds {count} images, the dataset's definition promises {spec['count']}; correct its `splits`, "
             "or get the archive again"
         )
-    workers = int(os.environ.get("ZSR_WORKERS") or processors())
+    workers = int(os.environ.get("ZSR_WORKERS") or usable_cpus())
     if spec["encoded"]:
         facts = pack(pictures, transform, images, labels, workers)
     else:
         facts = fill(pictures, transform, images, same_work(key, pictures, sources), workers)
         with labels.open("wb") as file:
             np.save(file, pictures.labels, allow_pickle=False)
-    both = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}
-    facts = {"count": count, **facts, "labels": both, "files": dict(sorted(sources.used.items()))}
+    label_range = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}
+    facts = {"count": count, **facts, "labels": label_range, "files": dict(sorted(sources.used.items()))}
     facts["states"] = dict(sorted(sources.states.items()))
     return facts, pictures.captions
 
 
 def same_work(key: str, pictures: Pictures, sources: Sources) -> str:
-    """What unfinished decoding goes on from: this spec, with the same pictures in the same rows."""
+    """A key of this spec with these pictures in these rows: only unfinished decoding of the same key is continued."""
     labels = hashlib.sha256(pictures.labels.tobytes()).hexdigest()
     return short_hash(canonical([key, sources.used, pictures.listing, labels]))

@@ -1,9 +1,10 @@
-"""A prepared split on disk: memory-mapped uint8 images, labels, and the record that says what their bytes must be."""
+"""Writes and reads a prepared split: memory-mapped uint8 images and labels, checked against its record."""
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def check_chunk(chunk: Chunk) -> Chunk:
 def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tuple[dict, list[str] | None]:
     """Stream chunks into the arrays, in bounded memory; returns what the manifest says, and the captions."""
     array: np.memmap | None = None
-    found: list[np.ndarray] = []
+    label_parts: list[np.ndarray] = []
     captions: list[str] | None = None
     done = 0
     for given in chunks:
@@ -52,7 +53,7 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
             raise ZsrError(f"a reader gave images {chunk.images.shape[1:]} after {array.shape[1:]}; one size is wanted")
         take = min(len(chunk.images), count - done)
         array[done : done + take] = chunk.images[:take]
-        found.append(places_of(chunk.labels[:take], lambda row, first=done: f"image {first + row} of the reader"))
+        label_parts.append(places_of(chunk.labels[:take], partial(_image_of_reader, done)))
         if chunk.captions is not None:
             captions = (captions or []) + list(chunk.captions[:take])
         done += take
@@ -65,19 +66,24 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
     if captions is not None and len(captions) != count:
         raise ZsrError(f"the reader gave {len(captions)} captions for {count} images; give each one, or none")
     array.flush()
-    both = np.concatenate(found)
+    all_labels = np.concatenate(label_parts)
     with labels.open("wb") as file:
-        np.save(file, both, allow_pickle=False)
+        np.save(file, all_labels, allow_pickle=False)
     facts = {
         "count": count,
         "shape": list(array.shape[1:]),
-        "labels": {"least": int(both.min()), "most": int(both.max())},
+        "labels": {"least": int(all_labels.min()), "most": int(all_labels.max())},
     }
     return facts, captions
 
 
+def _image_of_reader(first: int, row: int) -> str:
+    """What errors call an image of a chunk that begins with the image `first`."""
+    return f"image {first + row} of the reader"
+
+
 def reserve(path: Path) -> None:
-    """Claim a file's blocks at once: a full disk says so here, a write through the map would be killed (SIGBUS)."""
+    """Claim a file's blocks at once: a full disk is an error here, and not a SIGBUS when the map is written."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -91,11 +97,12 @@ def read(images: Path, record: dict, classes: int | None = None) -> tuple[np.nda
     labels = images.with_name("labels.npy")
     for name, path in (("images", images), ("labels", labels)):
         check_digest(path, record["digests"][name])
-    pixels, known = _array(images, mmap_mode="r"), _array(labels)
+    stored, known = _array(images, "r"), _array(labels)
+    pixels: np.ndarray | Encoded = stored
     if known.dtype.names is not None:
-        pixels, known = _encoded(pixels, known, images, record)
-    elif pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
-        raise ZsrError(f"{images}: {pixels.dtype} {list(pixels.shape)}, not uint8 [n, 3, H, W]; {REPAIR}")
+        pixels, known = _encoded(stored, known, images, record)
+    elif stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[1] != 3:
+        raise ZsrError(f"{images}: {stored.dtype} {list(stored.shape)}, not uint8 [n, 3, H, W]; {REPAIR}")
     if known.dtype != np.int64 or known.shape != pixels.shape[:1] or not len(known):
         raise ZsrError(f"{labels}: {known.dtype} {list(known.shape)} for {len(pixels)} images, not int64 [n]; {REPAIR}")
     least, most = int(known.min()), int(known.max())
@@ -106,16 +113,16 @@ def read(images: Path, record: dict, classes: int | None = None) -> tuple[np.nda
             f"{images.parent}: a label is {most}, but the dataset names {classes} classes; correct `classes` of its "
             "definition"
         )
-    return pixels, known
+    return pixels, known  # type: ignore[return-value]  # Encoded is indexed like an array
 
 
-def _array(path: Path, **how: str) -> np.ndarray:
+def _array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     """A .npy without objects."""
     with reading(path, "an array of numbers", REPAIR):
-        found = np.load(path, allow_pickle=False, **how)
-        if not isinstance(found, np.ndarray):
+        array = np.load(path, allow_pickle=False, mmap_mode=mmap_mode)
+        if not isinstance(array, np.ndarray):
             raise TypeError("it is an archive of arrays")
-        return found
+        return array
 
 
 def _encoded(content: np.ndarray, table: np.ndarray, images: Path, record: dict) -> tuple["Encoded", np.ndarray]:

@@ -1,9 +1,9 @@
-"""Where the files of a dataset lie: archives below the data root, or what they unpack to, checked before they are read.
+"""Finds the files of a dataset below the data root: archives, or what they unpack to; each is checked before use.
 
 `ZSR_DATA` is the data root and `ZSR_DOWNLOAD` says whether missing archives may be fetched; the workflow sets both
-from the config (`data_root`, `download`). Neither is part of a spec: where bytes lie does not change them, and each
-archive is compared with its official checksum. An archive without one is trusted at first sight: its digest is written
-beside it, and another digest later is refused.
+from the config (`data_root`, `download`). Neither is part of a spec, since the place of a file does not change its
+bytes. Each archive is compared with its official checksum. An archive without one is trusted when it is first read: its
+digest is written beside it, and a file with another digest is refused later.
 """
 
 import glob
@@ -31,7 +31,7 @@ def data_root(config: dict | None = None) -> Path:
 
 
 def tell_jobs(config: dict) -> None:
-    """Put what the config says of both into the environment, which jobs inherit; a data root set there stays."""
+    """Set both variables from the config, for the jobs that inherit them; a data root that is set already stays."""
     os.environ.setdefault("ZSR_DATA", config["data_root"])
     if config["download"]:
         os.environ["ZSR_DOWNLOAD"] = "1"
@@ -102,11 +102,11 @@ class Sources:
         return place
 
     def distrust(self) -> None:
-        """Forget what was seen here for the first time: a file that could not be read is none to hold others to."""
+        """Remove the digests noted in this job: a file that could not be read is no reference for later ones."""
         for place in self._new:
             note_of(place).unlink(missing_ok=True)
 
-    def found(self, pattern: str, otherwise: str) -> list[Path]:
+    def matching(self, pattern: str, otherwise: str) -> list[Path]:
         """The files that a pattern with `$VARIABLES` and `*` names, in order, checked; none is a mistake."""
         text = expand(pattern)
         paths = sorted(glob.glob(text, root_dir=self.folder))
@@ -115,11 +115,11 @@ class Sources:
         plain = Path(pattern).parent  # the record keeps the variables, and not where they lead
         return [self.file(path, path if "*" in str(plain) else str(plain / Path(path).name)) for path in paths]
 
-    def order(self, found: Iterable[str], where: str) -> list[str]:
-        """What the source calls its classes, in the order of their labels: the `keys`, else the sorted names found."""
+    def order(self, names_seen: Iterable[str], where: str) -> list[str]:
+        """What the source calls its classes, in the order of their labels: the `keys`, else the sorted names."""
         if self.keys:
             return self.keys
-        names = sorted(set(found))
+        names = sorted(set(names_seen))
         if self.classes and len(names) != self.classes:  # one more or less, and every later label means another class
             shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             raise ZsrError(
@@ -158,13 +158,13 @@ class Unpacked(Folder):
         self.parts = tuple(parts)
 
     @property
-    def names(self) -> frozenset[str]:  # type: ignore[override]
+    def names(self) -> frozenset[str]:
         if "names" not in self.__dict__:
-            found: set[str] = set()
+            names: set[str] = set()
             for part in self.parts:
                 inner = self.path / part
-                found |= {f"{part}/{name}" for name in Folder(inner).names} if inner.is_dir() else {part}
-            self.__dict__["names"] = frozenset(found)
+                names |= {f"{part}/{name}" for name in Folder(inner).names} if inner.is_dir() else {part}
+            self.__dict__["names"] = frozenset(names)
         return self.__dict__["names"]
 
 
@@ -175,18 +175,18 @@ def state_of(place: Path) -> list[int]:
 
 
 def note_of(place: Path) -> Path:
-    """Where it stands what a file's digest was."""
+    """The file that notes the digest of a file."""
     return place.with_name(f".{place.name}.checked.json")
 
 
 def known_digest(place: Path) -> str:
-    """The sha256 of a file, from its note where that is of this very file."""
+    """The sha256 of a file, from its note where size and time still agree."""
     seen = _noted(note_of(place))
     return seen["sha256"] if _is_of(seen, place) else digests(place)["sha256"]
 
 
 def verify(place: Path, entry: dict, deep: bool = False) -> str:
-    """The sha256 of a file whose size and checksum are right; looked up beside it where it was checked before."""
+    """Check size and checksum of a file; returns its sha256, from its note where it was checked before."""
     size, time = state_of(place)
     note = note_of(place)
     seen = _noted(note)
@@ -199,21 +199,21 @@ def verify(place: Path, entry: dict, deep: bool = False) -> str:
     if entry.get("bytes") and size != entry["bytes"]:
         what = "cut short" if size < entry["bytes"] else "too long"
         raise ZsrError(f"{place}: {what}, {size} bytes of {entry['bytes']}; remove it and get it again")
-    found = digests(place)
+    measured = digests(place)
     for kind in ("sha256", "md5"):
-        if entry.get(kind) and found[kind] != entry[kind]:
+        if entry.get(kind) and measured[kind] != entry[kind]:
             raise ZsrError(
-                f"{place}: wrong {kind} {found[kind]}, the official one is {entry[kind]}; remove it and get it again"
+                f"{place}: wrong {kind} {measured[kind]}, the official one is {entry[kind]}; remove it and get it again"
             )
     known = entry.get("md5") or entry.get("sha256")
-    if not known and seen and seen["sha256"] != found["sha256"]:
+    if not known and seen and seen["sha256"] != measured["sha256"]:
         raise ZsrError(
-            f"{place}: another file than the one that was used before (sha256 {found['sha256']}, then "
+            f"{place}: another file than the one that was used before (sha256 {measured['sha256']}, then "
             f"{seen['sha256']}); if that is meant, remove {note}"
         )
     if os.access(place.parent, os.W_OK):
-        write_json(note, {**found, "size": size, "mtime_ns": time})
-    return found["sha256"]
+        write_json(note, {**measured, "size": size, "mtime_ns": time})
+    return measured["sha256"]
 
 
 def _is_of(seen: dict, place: Path) -> bool:

@@ -1,4 +1,4 @@
-"""From a decoded picture to the square that is attacked: resize and crop, as each protocol says.
+"""Resizes and crops a decoded picture to the square that is attacked, as each protocol says.
 
     native              as it is; all images of the set have one size
     224                 shorter side to 224 (bicubic), centre 224 × 224: CLIP's and open_clip's own
@@ -12,8 +12,13 @@ Sizes and offsets round as torchvision's do, and Pillow resamples, so the bits a
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from zsr.errors import ZsrError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
 
 # what a family does with any dataset whose definition does not say otherwise (`transforms`)
 PAPERS = {"tecoa": "256-224-bilinear", "tga": "256-224-bilinear", "agft": "224-bilinear", "openclip": "224"}
@@ -22,21 +27,21 @@ FORM = re.compile(r"(squash-)?(?:(\d+)-)?(\d+)(-bilinear|-bicubic)?")
 
 @dataclass(frozen=True)
 class Transform:
-    """`side` None: the image as it is."""
+    """Resize, then crop the centre; with `side` None the image stays as it is."""
 
     side: int | None = None
     resize: int | None = None
     squash: bool = False
     bicubic: bool = True
 
-    def __call__(self, image):
+    def __call__(self, image: "Image") -> "Image":
         """Apply to a PIL image."""
-        from PIL import Image
+        from PIL.Image import Resampling
 
-        if self.side is None:
-            return image
-        method = Image.Resampling.BICUBIC if self.bicubic else Image.Resampling.BILINEAR
         size = self.resized(*image.size)
+        if self.side is None or size is None:
+            return image
+        method = Resampling.BICUBIC if self.bicubic else Resampling.BILINEAR
         if self.squash:
             return image.resize(size, method)
         if size != image.size:
@@ -46,7 +51,7 @@ class Transform:
 
     def resized(self, width: int, height: int) -> tuple[int, int] | None:
         """What a picture is resized to before it is cropped; None: it stays as it is."""
-        if self.side is None:
+        if self.side is None or self.resize is None:
             return None
         if self.squash:
             return self.side, self.side
@@ -54,7 +59,7 @@ class Transform:
             return self.resize, int(self.resize * height / width)
         return int(self.resize * width / height), self.resize
 
-    def batch(self, images):
+    def batch(self, images: "np.ndarray") -> "np.ndarray":
         """[n, 3, H, W] uint8 -> [n, 3, side, side]."""
         import numpy as np
         from PIL import Image

@@ -21,8 +21,10 @@ class Food101(FileReader):
         tree = sources.tree(self.archive)
         where = f"{tree.path}: {self.top}/meta/{split}.json"
         listed = json_of(tree.read(f"{self.top}/meta/{split}.json"), where)
-        for key in sources.keys:
-            if not isinstance(listed, dict) or not isinstance(listed.get(key), list):
+        entries = []
+        for label, key in enumerate(sources.keys):
+            names = listed.get(key) if isinstance(listed, dict) else None
+            if not isinstance(names, list):
                 raise ZsrError(f"{where}: has no list of the images of '{key}'; get it again")
-        names = [(f"{self.top}/images/{name}.jpg", i) for i, key in enumerate(sources.keys) for name in listed[key]]
-        return from_trees(Entry(tree, name, label) for name, label in names)
+            entries += [Entry(tree, f"{self.top}/images/{name}.jpg", label) for name in names]
+        return from_trees(entries)

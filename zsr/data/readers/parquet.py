@@ -50,7 +50,7 @@ class Parquet(FileReader):
     caption: str = ""
 
     def open(self, split: str, sources: Sources) -> Pictures:
-        tables = self._tables(sources.found(self.path.replace("{split}", split), "no such file"))
+        tables = self._tables(sources.matching(self.path.replace("{split}", split), "no such file"))
         labels = self._labels(tables, sources)
 
         def fetch(rows: np.ndarray) -> Iterator[Item]:
@@ -99,11 +99,11 @@ class Parquet(FileReader):
         wrong = next((row for row, value in enumerate(column) if not isinstance(value, str)), None)
         if wrong is not None:
             raise ZsrError(f"{where(wrong)}: a number, other labels are texts; write all in one way")
-        place = {key: i for i, key in enumerate(sources.order(column, f"{sources.folder}: column '{self.label}'"))}
-        unknown = next((row for row, value in enumerate(column) if value not in place), None)
+        label_of = {key: i for i, key in enumerate(sources.order(column, f"{sources.folder}: column '{self.label}'"))}
+        unknown = next((row for row, value in enumerate(column) if value not in label_of), None)
         if unknown is not None:
             raise ZsrError(f"{where(unknown)}: the label '{column[unknown]}' is none of the dataset's keys")
-        return np.array([place[value] for value in column], np.int64)
+        return np.array([label_of[value] for value in column], np.int64)
 
     def _column(self, tables: list[Table], name: str) -> list:
         """The values of one column in all files."""

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from zsr.data.sources import Sources
 from zsr.errors import ZsrError
 from zsr.storage.records import replacing
 from zsr.storage.unreadable import reading
+
+if TYPE_CHECKING:
+    import h5py
 
 SLICE = 256
 
@@ -47,7 +51,8 @@ class Pcam(FileReader):
         return Pictures(labels, fetch)
 
 
-def _open(sources: Sources, name: str):
+def _open(sources: Sources, name: str) -> "h5py.File":
+    """The unpacked HDF5 file of a name, opened."""
     import h5py
 
     plain = sources.folder / name
@@ -59,8 +64,8 @@ def _open(sources: Sources, name: str):
         return h5py.File(plain, "r")
 
 
-def _array(file, name: str):
-    """The array that a file is there for."""
+def _array(file: "h5py.File", name: str) -> "h5py.Dataset":
+    """The array of this name in a file."""
     if name not in file or not hasattr(file[name], "dtype"):
         raise ZsrError(f"{file.filename}: has no array '{name}'; remove it and get it again")
     return file[name]

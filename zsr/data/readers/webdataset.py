@@ -2,6 +2,7 @@
 
 import posixpath
 from dataclasses import dataclass
+from pathlib import Path
 
 from zsr.data.archives import Tar
 from zsr.data.file_reader import FileReader
@@ -39,7 +40,8 @@ class Webdataset(FileReader):
                 raise ZsrError(f"{path}: '{next(iter(pictures.values()))}' has no label (.{self.label})")
         return from_trees(entries)
 
-    def _paths(self, split: str, sources: Sources):
+    def _paths(self, split: str, sources: Sources) -> list[Path]:
+        """The shards of a split, in order."""
         pattern = self.shards.replace("{split}", split)
         head, brace, rest = pattern.partition("{")
         patterns = [pattern]
@@ -49,7 +51,7 @@ class Webdataset(FileReader):
             if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
                 raise ZsrError(f"reader 'webdataset': '{pattern}' is no range of shards; write a-{{000..012}}.tar")
             patterns = [f"{head}{i:0{len(first)}d}{tail}" for i in range(int(first), int(last) + 1)]
-        return [path for one in patterns for path in sources.found(one, "no such shard")]
+        return [path for one in patterns for path in sources.matching(one, "no such shard")]
 
 
 def sample(name: str) -> str:

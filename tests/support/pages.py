@@ -1,0 +1,60 @@
+"""The page of synthetic results whose names try to break it."""
+
+import base64
+import html.parser
+import json
+import time
+
+from support import synthetic
+from zsr.report.figures import build
+from zsr.report.page import page
+from zsr.report.tables import build as tables
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+TITLE = "<script>alert(1)</script> {{data}} results"
+
+
+def render(results, title=TITLE):
+    built = tables.build(results.cells, results.rows, results.models)
+    specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
+    start = time.monotonic()
+    text = page.render(
+        built, specs, {name: build.svg(spec) for name, spec in specs.items()}, title=title, cells=results.cells,
+        models=results.models,
+        sheets=[{"name": synthetic.HOSTILE, "caption": synthetic.RUDE, "png": PNG}],
+        examples=synthetic.gallery(results)[:2],
+    )  # fmt: skip
+    return text, built, time.monotonic() - start
+
+
+class Reader(html.parser.HTMLParser):
+    """Elements with attributes, scripts with their text, and the text of table cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.scripts, self.ids = [], [], []
+        self._script = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        known = dict(attributes)
+        self.tags.append((tag, known))
+        if "id" in known:
+            self.ids.append(known["id"])
+        if tag == "script":
+            self._script = (known, [])
+
+    def handle_data(self, data):
+        if self._script:
+            self._script[1].append(data)
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            self.scripts.append((self._script[0], "".join(self._script[1])))
+            self._script = None
+
+
+def payload(text):
+    return json.loads(next(code for about, code in Reader(text).scripts if about.get("id") == "payload"))
