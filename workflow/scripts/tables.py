@@ -5,7 +5,7 @@ from pathlib import Path
 from zsr.errors import ZsrError
 from zsr.jobs.run import Job, run
 from zsr.report import csv_tables
-from zsr.report.tables import build
+from zsr.report.tables.build import build_tables
 from zsr.results import collect
 from zsr.storage.bytes_read import read_by
 from zsr.storage.rows import read_rows
@@ -16,7 +16,7 @@ def work(job: Job) -> None:
     if plan.digest(plan.cells) != job.spec["cells"]:
         raise ZsrError("tables: code or config changed after this job was planned; run snakemake again")
     cells = collect.cells(plan)
-    made = build.build(
+    made = build_tables(
         cells, lambda cell: read_rows(Path(cell["path"]), cell["digests"]["rows"]).to_pandas(), collect.models(plan)
     )
     for name, table in made.items():
