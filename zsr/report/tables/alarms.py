@@ -108,9 +108,10 @@ def _alone(cell: Measured) -> Iterable[tuple[str, str, str]]:
             f"not one of {correct} correct images fell",
         )
     yield from _signs(cell)
-    if cell.doubted:
-        share, half = cell.doubted / n, "the attack's own precision felled {} images that stand in float32 ({:.1%})"
-        yield "precisions disagree", "alarm" if share > FLIPS else "note", half.format(cell.doubted, share)
+    if cell.unconfirmed:
+        share = cell.unconfirmed / n
+        text = f"{cell.unconfirmed} images ({share:.1%}) were fooled in the attack's precision and not in float32"
+        yield "precisions disagree", "alarm" if share > FLIPS else "note", text
     if cell.step is not None and cell.steps >= 10:
         late = float(((cell.step > 0.9 * cell.steps) & ~cell.robust).mean())
         if late > TAIL:

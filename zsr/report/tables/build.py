@@ -1,4 +1,4 @@
-"""The tables behind the report: cells, sets, methods, falls, training, paired, alarms.
+"""The tables behind the report: cells, sets, methods, fooled, training, paired, alarms.
 
 Shares are fractions in [0, 1]. Row order is the order of the config (first appearance among the cells), so whoever
 reads a table keeps it by `unique()`. A mean runs over one list of sets for all models of a protocol and attack; a model
@@ -40,7 +40,7 @@ def build(
         "sets": sets,
         "methods": methods,
         "paired": pairs,
-        "falls": _falls(measured, labels, scopes),
+        "fooled": _fooled(measured, labels, scopes),
         "training": _training(measured, labels, models),
         "alarms": alarms.find(
             measured, labels, [*missing, *alarms.averages(sets, methods, scopes), *baseline_check.lines(cells)]
@@ -180,8 +180,8 @@ def _mark(frame: pd.DataFrame, marks: Marks, scope: str, columns: list[str]) -> 
             frame.loc[part.index, f"{quantity}_mark"] = [found.get(model, "") for model in part["model"]]
 
 
-def _falls(cells: list[Measured], labels: dict[tuple, str], scopes: dict) -> pd.DataFrame:
-    """Share of images that still stand after each step, over seeds and the zero-shot sets: all of them, or no line."""
+def _fooled(cells: list[Measured], labels: dict[tuple, str], scopes: dict) -> pd.DataFrame:
+    """Share of images still robust after each step, over seeds and zero-shot sets; no line if a set is missing."""
     found: dict[tuple, list[Measured]] = defaultdict(list)
     for c in cells:
         if c.step is not None and c.steps > 0 and c.dataset in scopes[(c.protocol, c.attack, c.eps)]["zero-shot"]:
@@ -193,9 +193,9 @@ def _falls(cells: list[Measured], labels: dict[tuple, str], scopes: dict) -> pd.
             continue
         last = max(max(c.steps, int(c.step.max())) for c in members)
         for step in sorted({*range(min(last, 12) + 1), *np.geomspace(1, max(last, 1), 24).astype(int).tolist(), last}):
-            standing = float(np.mean([(c.robust | (c.step > step)).mean() for c in members]))
-            lines.append((*key, step, standing))
-    return pd.DataFrame(lines, columns=["protocol", "backbone", "model", "attack", "eps", "step", "standing"])
+            robust = float(np.mean([(c.robust | (c.step > step)).mean() for c in members]))
+            lines.append((*key, step, robust))
+    return pd.DataFrame(lines, columns=["protocol", "backbone", "model", "attack", "eps", "step", "robust"])
 
 
 def _training(cells: list[Measured], labels: dict[tuple, str], models: Iterable[dict]) -> pd.DataFrame:
