@@ -140,7 +140,7 @@ def test_the_worst_case_is_of_protocols_that_ask_for_it():
     assert UNION not in set(build_tables(results.cells, results.rows)["cells"]["attack"])
 
 
-@pytest.mark.parametrize("table", ["cells", "sets", "methods", "paired", "falls", "alarms"])
+@pytest.mark.parametrize("table", ["cells", "sets", "methods", "paired", "fooled", "alarms"])
 def test_numbers_of_two_protocols_share_no_column(table):
     one = synthetic.make(eps=("1/255",))
     two = synthetic.make(eps=("1/255",), images=150, protocol="caw")  # the same names, other images, other numbers

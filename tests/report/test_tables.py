@@ -168,22 +168,22 @@ def test_one_name_with_several_training_eps_is_told_apart():
     assert list(built["sets"]["model"].unique()) == ["clip", "tecoa (2/255)", "tecoa (4/255)"]
 
 
-def test_falls_start_at_clean_and_end_at_robust(built):
+def test_fooled_curves_start_at_clean_and_end_at_robust(built):
     methods = built["methods"].query("scope == 'zero-shot' and attack == 'pgd-10'").set_index(["model", "eps"])
-    for (model, eps), curve in built["falls"].groupby(["model", "eps"]):
-        standing = curve.sort_values("step")["standing"].to_numpy()
-        assert standing[0] == pytest.approx(methods.loc[(model, eps), "clean"])
-        assert standing[-1] == pytest.approx(methods.loc[(model, eps), "robust"])
-        assert (np.diff(standing) <= 0).all()
-    assert set(built["falls"]["attack"]) == {"pgd-10"}  # AutoAttack has no one count of steps
+    for (model, eps), curve in built["fooled"].groupby(["model", "eps"]):
+        robust = curve.sort_values("step")["robust"].to_numpy()
+        assert robust[0] == pytest.approx(methods.loc[(model, eps), "clean"])
+        assert robust[-1] == pytest.approx(methods.loc[(model, eps), "robust"])
+        assert (np.diff(robust) <= 0).all()
+    assert set(built["fooled"]["attack"]) == {"pgd-10"}  # AutoAttack has no one count of steps
 
 
 @pytest.mark.parametrize("more", [{"restarts": 5}, {"targets": 9}])
-def test_falls_leave_out_attacks_of_several_runs(results, more):
+def test_fooled_leaves_out_attacks_of_several_runs(results, more):
     cells = copy.deepcopy(results.cells)
     for cell in cells:
         cell["attack"] |= more
-    assert build_tables(cells, results.rows)["falls"].empty
+    assert build_tables(cells, results.rows)["fooled"].empty
 
 
 def test_a_model_without_training_has_no_seed(results):
@@ -222,7 +222,7 @@ SIGNS = {
     "loss does not rise": {
         "signs": {"pgd": {"images": 100, "zero_gradient": 0, "ended": 50, "first": 2.0, "last": 1.9, "rose": 30}}
     },
-    "precisions disagree": {"doubted": 2},
+    "precisions disagree": {"unconfirmed": 2},
 }
 
 
@@ -313,11 +313,11 @@ def test_an_attack_that_does_nothing_and_one_that_is_not_finished(results):
     assert "attack without effect" in kinds(build_tables(*_args(idle)))
     late = spoil(results, is_cell(), lambda f: f.assign(step=f["step"].where(f["step"] < 1, 10)))
     assert "attack not converged" in kinds(build_tables(*_args(late)))
-    assert not build_tables(*_args(late))["falls"].empty
+    assert not build_tables(*_args(late))["fooled"].empty
     for cell in late.cells:  # every image that has fallen did so at the end: that is where one looked
         cell["spec"]["verdict"] = "last"
     found = build_tables(*_args(late))
-    assert "attack not converged" not in kinds(found) and found["falls"].empty
+    assert "attack not converged" not in kinds(found) and found["fooled"].empty
 
 
 def handful(frame):

@@ -134,9 +134,9 @@ def _of_one_cell(cell: Cell) -> Iterator[Remark]:
         severity = "alarm" if correct >= FEW else "note"
         yield Remark(cell, severity, "attack without effect", f"not one of {correct} correct images fell")
     yield from _gradient_signs(cell)
-    if cell.doubted:
-        share = cell.doubted / n
-        message = f"the attack's own precision felled {cell.doubted} images that stand in float32 ({share:.1%})"
+    if cell.unconfirmed:
+        share = cell.unconfirmed / n
+        message = f"{cell.unconfirmed} images ({share:.1%}) were fooled in the attack's precision and not in float32"
         yield Remark(cell, "alarm" if share > FLIPS else "note", "precisions disagree", message)
     if cell.steps >= 10:
         late = float(((cell.step > 0.9 * cell.steps) & ~cell.robust).mean())

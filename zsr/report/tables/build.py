@@ -1,4 +1,4 @@
-"""The tables behind the report: cells, sets, methods, falls, training, paired, alarms.
+"""The tables behind the report: cells, sets, methods, fooled, training, paired, alarms.
 
 Shares are fractions in [0, 1]. Row order is the order of the config (first appearance among the cells), so whoever
 reads a table keeps it by `unique()`. A mean runs over one list of sets for all models of a protocol and attack; a model
@@ -56,7 +56,7 @@ def build_tables(
         "sets": sets,
         "methods": methods,
         "paired": pairs,
-        "falls": _falls_table(cells, labels, scopes),
+        "fooled": _fooled_table(cells, labels, scopes),
         "training": _training_table(cells, labels, models),
         "alarms": alarms.find(cells, labels, further),
     }
@@ -204,8 +204,8 @@ def _write_marks(frame: pd.DataFrame, marks: Marks, scope: str) -> None:
             frame.loc[part.index, f"{quantity}_mark"] = [marked.get(model, "") for model in part["model"]]
 
 
-def _falls_table(cells: list[Cell], labels: Labels, scopes: Scopes) -> pd.DataFrame:
-    """Share of images that still stand after each step, over seeds and the zero-shot sets: all of them, or no line."""
+def _fooled_table(cells: list[Cell], labels: Labels, scopes: Scopes) -> pd.DataFrame:
+    """Share of images still robust after each step, over seeds and zero-shot sets; no line if a set is missing."""
     rows: dict[Row, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.steps > 0 and cell.dataset in scopes[cell.condition]["zero-shot"]:
@@ -216,9 +216,9 @@ def _falls_table(cells: list[Cell], labels: Labels, scopes: Scopes) -> pd.DataFr
             continue
         last = max(max(c.steps, int(c.step.max())) for c in members)
         for step in sorted({*range(min(last, 12) + 1), *np.geomspace(1, max(last, 1), 24).astype(int).tolist(), last}):
-            standing = float(np.mean([(c.robust | (c.step > step)).mean() for c in members]))
-            lines.append((*row, step, standing))
-    return pd.DataFrame(lines, columns=[*Row._fields, "step", "standing"])
+            robust = float(np.mean([(c.robust | (c.step > step)).mean() for c in members]))
+            lines.append((*row, step, robust))
+    return pd.DataFrame(lines, columns=[*Row._fields, "step", "robust"])
 
 
 def _training_table(cells: list[Cell], labels: Labels, models: Iterable[dict]) -> pd.DataFrame:

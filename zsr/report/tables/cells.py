@@ -53,7 +53,7 @@ class Cell:
     spec_hash: str = ""
     follows: str = ""  # the cells whose fallen images were not attacked again
     signs: dict = field(default_factory=dict, repr=False)  # as `zsr.attacks.core.gradient_signs` counts them
-    doubted: int = 0  # images that fell in the attack's precision alone
+    unconfirmed: int = 0  # images fooled in the attack's precision and not in float32
     worst_case: bool = False  # whether the protocol asks for the union over its attacks
     faults: tuple[str, ...] = ()  # where rows contradict the summary or themselves
 
@@ -112,7 +112,7 @@ def _read_cell(cell: dict, frame: pd.DataFrame, arrays: dict[bytes, np.ndarray])
             "follows": str(cell["follows"]),
             "worst_case": bool(cell["worst_case"]),
             "signs": cell["signs"],
-            "doubted": int(cell["doubted"]),
+            "unconfirmed": int(cell["unconfirmed"]),
             "seconds": float(cell["seconds"]),
             "forward": int(cell["passes"]["forward"]),
             "backward": int(cell["passes"]["backward"]),
@@ -120,7 +120,7 @@ def _read_cell(cell: dict, frame: pd.DataFrame, arrays: dict[bytes, np.ndarray])
         }
         order = np.argsort(frame["index"].to_numpy(), kind="stable")
         column = {
-            name: frame[name].to_numpy()[order] for name in frame.columns if name not in ("felled_by", "felled_in")
+            name: frame[name].to_numpy()[order] for name in frame.columns if name not in ("fooled_by", "fooled_in")
         }
         label, robust = column["label"].astype(np.int64), column["robust"].astype(bool)
         right = column["clean"] == label
@@ -217,6 +217,6 @@ def _union(cells: list[Cell], label: str) -> Cell:
         spec_hash="",
         follows="",
         signs={},
-        doubted=0,
+        unconfirmed=0,
         faults=(),
     )
