@@ -24,7 +24,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from zsr.checks.stale_results import metadata_name  # noqa: E402
+from zsr.checks.snakemake_memory import name_of_output  # noqa: E402
 from zsr.plan.plan import Plan  # noqa: E402
 
 BARE = """
@@ -99,7 +99,7 @@ def prepare(folder: Path, cells: int) -> int:
         for path in job.outputs.values():
             (folder / "results" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "results" / path).touch()
-    memory = folder / ".snakemake/metadata" / metadata_name(f"results/{plan.tables.record}")
+    memory = folder / ".snakemake/metadata" / name_of_output(f"results/{plan.tables.record}")
     memory.parent.mkdir(parents=True)
     memory.write_text("{}", encoding="utf-8")  # as if Snakemake had made them: `--touch` writes the rest
     return len(plan.cells)

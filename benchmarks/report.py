@@ -21,7 +21,7 @@ from zsr.evaluation.gallery import SIDE  # noqa: E402
 from zsr.plan.gallery_cells import LIMIT  # noqa: E402
 from zsr.report.figures import build  # noqa: E402
 from zsr.report.page import page  # noqa: E402
-from zsr.report.tables import build as tables  # noqa: E402
+from zsr.report.tables.build import build_tables  # noqa: E402
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     results = synthetic.paper(images=given.images)
     started = time.monotonic()
-    built = tables.build(results.cells, results.rows, results.models)
+    built = build_tables(results.cells, results.rows, results.models)
     told(f"tables of {len(results.cells)} cells of {given.images} images", started)
     started = time.monotonic()
     specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}

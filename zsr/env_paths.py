@@ -21,8 +21,8 @@ def unset(text: str) -> str | None:
         return next((name for name in names if not os.environ.get(name)), None)
 
 
-def refusal(text: str, name: str) -> ZsrError:
-    """One line with the cure."""
+def unset_error(text: str, name: str) -> ZsrError:
+    """The error for a path with a variable that is not set."""
     rest = re.split(rf"\${{?{name}}}?/?", text)[-1]
     return ZsrError(f"the variable {name} is not set; set it to the folder that holds {rest}")
 
@@ -30,7 +30,7 @@ def refusal(text: str, name: str) -> ZsrError:
 def expand(text: str, where: str = "") -> str:
     """The path without variables; `where` names the place of the config."""
     if name := unset(text):
-        error = refusal(text, name)
+        error = unset_error(text, name)
         raise ZsrError(f"{where}: {error}") if where else error
     return os.path.expanduser(os.path.expandvars(text))
 

@@ -54,7 +54,7 @@ def test_an_honest_net_shows_no_sign(data, verdict):
     assert seen["last"] > seen["first"]
     assert seen["rose"] == seen["ended"] > 10
     assert seen["ended"] == (N if verdict == "last" else int(((verdicts.step < 0) | (verdicts.step > 8)).sum()))
-    assert verdicts.doubted == 0
+    assert verdicts.unconfirmed == 0
 
 
 def test_saturated_images_are_counted(data):
@@ -105,4 +105,4 @@ def test_verdicts_that_float32_does_not_confirm_are_counted(data):
 
     verdicts = attack(Net(weights, half), x, y, "pgd", eps=1e-6, seed=0, steps=2, precision="fp16")
     assert verdicts.robust.all()
-    assert verdicts.doubted == N
+    assert verdicts.unconfirmed == N

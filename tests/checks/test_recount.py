@@ -5,7 +5,7 @@ from support import synthetic
 
 from zsr.checks.recount_tables import Counted, Recount
 from zsr.report import csv_tables
-from zsr.report.tables import build
+from zsr.report.tables.build import build_tables
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def results():
 
 @pytest.fixture
 def folder(results, tmp_path):
-    for name, table in build.build(results.cells, results.rows, results.models).items():
+    for name, table in build_tables(results.cells, results.rows, results.models).items():
         (tmp_path / f"{name}.csv").write_text(csv_tables.dumps(table), encoding="utf-8")
     return tmp_path
 

@@ -10,7 +10,7 @@ from support.damage import flip
 from support.project import Project
 from support.reruns import downstream, expected, is_t, planned
 
-from zsr.checks.stale_results import METADATA, metadata_name
+from zsr.checks.snakemake_memory import METADATA, name_of_output
 from zsr.hashing import file_digest
 from zsr.plan.plan import Plan
 from zsr.storage.records import seal
@@ -115,4 +115,4 @@ def test_a_long_path_is_remembered_where_the_plan_looks(tmp_path):
 
     path = "results/" + "a" * 120 + "/" + "b" * 120 + "/manifest.json"
     memory = FilePersistence(path=tmp_path)
-    assert memory._record_path(str(tmp_path / "metadata"), path) == str(tmp_path / "metadata" / metadata_name(path))
+    assert memory._record_path(str(tmp_path / "metadata"), path) == str(tmp_path / "metadata" / name_of_output(path))

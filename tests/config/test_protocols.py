@@ -10,7 +10,7 @@ from support.project import refused
 from zsr.config import complete, protocols
 from zsr.plan.plan import Plan
 from zsr.report.headline import UNION
-from zsr.report.tables import build
+from zsr.report.tables.build import build_tables
 
 LATTICE = {"step_size": "1/255"}
 PAPERS = {  # attacks as (component, verdict, settings), ε in 255ths, number of sets
@@ -134,13 +134,13 @@ def test_a_chained_cell_says_what_it_follows_and_needs_it(mini):
 
 def test_the_worst_case_is_of_protocols_that_ask_for_it():
     results = synthetic.make(attacks=("pgd-10", "autoattack"))
-    assert UNION in set(build.build(results.cells, results.rows)["cells"]["attack"])
+    assert UNION in set(build_tables(results.cells, results.rows)["cells"]["attack"])
     for cell in results.cells:
         cell["worst_case"] = False
-    assert UNION not in set(build.build(results.cells, results.rows)["cells"]["attack"])
+    assert UNION not in set(build_tables(results.cells, results.rows)["cells"]["attack"])
 
 
-@pytest.mark.parametrize("table", ["cells", "sets", "methods", "paired", "falls", "alarms"])
+@pytest.mark.parametrize("table", ["cells", "sets", "methods", "paired", "fooled", "alarms"])
 def test_numbers_of_two_protocols_share_no_column(table):
     one = synthetic.make(eps=("1/255",))
     two = synthetic.make(eps=("1/255",), images=150, protocol="caw")  # the same names, other images, other numbers
@@ -148,8 +148,8 @@ def test_numbers_of_two_protocols_share_no_column(table):
         frame = two.frames[cell["spec_hash"]]
         frame.loc[frame["robust"], ["robust", "adversarial", "margin", "step"]] = [False, -1, -0.5, 1]
         cell["robust_correct"] = 0
-    both = build.build(one.cells + two.cells, lambda c: (one if c in one.cells else two).rows(c))[table]
-    apart = pd.concat([build.build(r.cells, r.rows)[table] for r in (one, two)], ignore_index=True)
+    both = build_tables(one.cells + two.cells, lambda c: (one if c in one.cells else two).rows(c))[table]
+    apart = pd.concat([build_tables(r.cells, r.rows)[table] for r in (one, two)], ignore_index=True)
     order = [name for name in both.columns if both[name].dtype == object or str(both[name].dtype) == "str"]
     both, apart = (frame.sort_values(order, ignore_index=True) for frame in (both, apart))
     pd.testing.assert_frame_equal(both, apart, check_dtype=False)

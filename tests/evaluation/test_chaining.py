@@ -71,9 +71,9 @@ def test_a_chain_is_the_union(world, tmp_path):
         assert np.array_equal(columns["clean"], alone["pgd", "small"]["clean"])
     counts = [int(columns["robust"].sum()) for columns in (first, second, third, last)]
     assert counts[0] > counts[1] > counts[3] > 0, "the world is too easy or too hard to tell"
-    assert {"", "a", "c"} <= set(last["felled_in"]) <= {"", "a", "b", "c"}  # where two felled it, `before` speaks
-    assert {"", "a"} == set(second["felled_in"])
-    assert (last["felled_in"][last["robust"]] == "").all()
+    assert {"", "a", "c"} <= set(last["fooled_in"]) <= {"", "a", "b", "c"}  # where two felled it, `before` speaks
+    assert {"", "a"} == set(second["fooled_in"])
+    assert (last["fooled_in"][last["robust"]] == "").all()
     assert (last["step"][last["clean"] != last["label"]] == 0).all()
     assert len(cell.index) == (second["robust"] & third["robust"]).sum()
 
@@ -86,7 +86,7 @@ def test_passes_are_saved_and_examples_are_the_cell_s_own(world, tmp_path):
     spent = [c.verdicts.passes.forward + c.verdicts.passes.backward for c in (cell, whole)]
     assert spent[0] < spent[1]
     places, x_adv = evaluate.kept(cell, spec("cw"))
-    own = last["index"][(last["step"] > 0) & (last["felled_in"] == "")]
+    own = last["index"][(last["step"] > 0) & (last["fooled_in"] == "")]
     assert np.array_equal(places, own) and len(own)
     examples.write_examples(tmp_path / "x", places, world[1], x_adv, radius=EPS["large"])
     again = examples.read_examples(tmp_path / "x", world[1]).x_adv
@@ -103,4 +103,4 @@ def test_nothing_left_to_attack(world, tmp_path):
     assert len(cell.index) == 0 and cell.verdicts.passes.forward == 0
     assert np.array_equal(last["index"], columns["index"]) and not last["robust"].any()
     table = read_rows(tmp_path / "b.parquet", file_digest(tmp_path / "b.parquet"))
-    assert set(table["felled_in"].to_pylist()) == {"", "a"}
+    assert set(table["fooled_in"].to_pylist()) == {"", "a"}

@@ -84,7 +84,7 @@ def test_shards_that_overlap_are_refused(finished):
 
 def test_a_merged_cell_took_what_its_shards_took():
     shard = {
-        "n": 2, "attacked": 2, "passes": {"forward": 2, "backward": 2}, "notes": [], "signs": {}, "doubted": 0,
+        "n": 2, "attacked": 2, "passes": {"forward": 2, "backward": 2}, "notes": [], "signs": {}, "unconfirmed": 0,
         "weights": "w", "head": "h", "start_seconds": 1.5, "attack_seconds": 10.0, "peak_megabytes": 1.0,
     }  # fmt: skip
     columns = {"index": np.arange(4), "clean": np.zeros(4), "label": np.zeros(4), "robust": np.ones(4, bool)}

@@ -5,7 +5,7 @@ from support import synthetic
 
 from zsr.export.model_card import robustbench
 from zsr.report.page.answer import points
-from zsr.report.tables import build
+from zsr.report.tables.build import build_tables
 
 
 def cells(attacks=("pgd-10", "cw-10"), worst_case=True, rename=()):
@@ -13,7 +13,7 @@ def cells(attacks=("pgd-10", "cw-10"), worst_case=True, rename=()):
     for cell in results.cells:
         cell["worst_case"] = worst_case
         cell["attack"]["name"] = dict(rename).get(cell["attack"]["name"], cell["attack"]["name"])
-    built = build.build(results.cells, results.rows)["cells"]
+    built = build_tables(results.cells, results.rows)["cells"]
     return built[built["id"] == "resnet-tiny-tecoa-0"]
 
 

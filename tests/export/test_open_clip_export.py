@@ -212,12 +212,12 @@ def test_status_says_what_is_left_from_measured_seconds(copy):
 
 
 def test_status_knows_what_snakemake_has_begun(copy):
-    from zsr.checks.stale_results import metadata_name
+    from zsr.checks.snakemake_memory import name_of_output
 
     cell = Plan(copy.config).cells[0]
     memory = copy.path(".snakemake")
     (memory / "incomplete").mkdir(exist_ok=True)
-    (memory / "incomplete" / metadata_name(f"results/{cell.record}")).touch()
+    (memory / "incomplete" / name_of_output(f"results/{cell.record}")).touch()
     line = next(line for line in copy.zsr("status").splitlines() if line.startswith("evaluate"))
     assert line.split()[2] == "0", "a marker without a lock is of a run that ended"
     (memory / "locks").mkdir(exist_ok=True)

@@ -17,16 +17,16 @@ def cell(correct: int, n: int = 10_000, prompts: int = 80, dataset: str = "image
 
 
 def test_the_recorded_accuracy_raises_nothing():
-    assert baseline_check.lines([cell(6332), cell(6500), cell(6100)]) == []
+    assert baseline_check.find([cell(6332), cell(6500), cell(6100)]) == []
 
 
 def test_wrong_activation_is_seen():
     """QuickGELU weights under GELU lose four points on ImageNet (68.3 to 64.4 with ViT-B/16)."""
     right, wrong = (cell(n, id="b", origin="ViT-B-16-quickgelu:openai") for n in (6834, 6440))
-    assert baseline_check.lines([right]) == []
-    (line,) = baseline_check.lines([wrong, wrong])  # once for a model and a set
-    assert line["severity"] == "alarm" and line["dataset"] == "imagenet"
-    assert line["message"].startswith("64.4 % clean of ViT-B-16-quickgelu:openai, open_clip record 68.34")
+    assert baseline_check.find([right]) == []
+    (line,) = baseline_check.find([wrong, wrong])  # once for a model and a set
+    assert line.severity == "alarm" and line.dataset == "imagenet"
+    assert line.message.startswith("64.4 % clean of ViT-B-16-quickgelu:openai, open_clip record 68.34")
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def test_wrong_activation_is_seen():
     ],
 )
 def test_what_is_not_known_is_left_alone(quiet):
-    assert baseline_check.lines([quiet]) == []
+    assert baseline_check.find([quiet]) == []
 
 
 def test_one_prompt_is_compared_with_the_papers():
     values = baseline_check.single_prompts()[BASE, "cifar10"]
-    assert min(values) > 80 and baseline_check.lines([cell(round(100 * values[0]), prompts=1, dataset="cifar10")]) == []
-    (line,) = baseline_check.lines([cell(7000, prompts=1, dataset="cifar10")])
-    assert "the papers record" in line["message"]
+    assert min(values) > 80 and baseline_check.find([cell(round(100 * values[0]), prompts=1, dataset="cifar10")]) == []
+    (line,) = baseline_check.find([cell(7000, prompts=1, dataset="cifar10")])
+    assert "the papers record" in line.message
 
 
 def test_the_table_names_what_open_clip_has():

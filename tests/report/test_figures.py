@@ -13,7 +13,7 @@ from zsr.report.choices import choices
 from zsr.report.figures import build
 from zsr.report.figures.plane import HEIGHT, WIDTH, _labels, plane
 from zsr.report.figures.theme import BASELINE, COLOURS, DASHES, looks
-from zsr.report.tables import build as tables
+from zsr.report.tables.build import build_tables
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def built(results):
-    return tables.build(results.cells, results.rows, results.models)
+    return build_tables(results.cells, results.rows, results.models)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_legend_and_heat_map_follow_the_models_of_the_backbone():
     results = synthetic.make(models=["clip", "tecoa", "fare"], attacks=("pgd-10",), backbones=("narrow", "wide"))
     absent = {"backbone": "narrow", "name": "fare"}
     cells = [cell for cell in results.cells if any(cell["model"][key] != value for key, value in absent.items())]
-    built = tables.build(cells, results.rows, results.models)
+    built = build_tables(cells, results.rows, results.models)
     specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
     for name in ("plane", "epsilon", "steps", "training"):
         shown = json.dumps(specs[name])
@@ -189,7 +189,7 @@ def test_training_curves_are_thinned_to_means(results, built):
 
 def test_figures_without_data_say_so():
     results = synthetic.make(models=["clip"], attacks=("autoattack",))
-    charts = build.build(tables.build(results.cells, results.rows), {})
+    charts = build.build(build_tables(results.cells, results.rows), {})
     assert "no model of these results was trained" in json.dumps(build.spec(charts["training"]))
     assert "no attack of these results counts its steps" in json.dumps(build.spec(charts["steps"]))
     assert all(build.svg(build.spec(chart)).startswith("<svg") for chart in charts.values())

@@ -16,7 +16,7 @@ from zsr.report.escape import script_code, script_json
 from zsr.report.figures import build
 from zsr.report.page import columnar, evidence, grid, page, published
 from zsr.report.percent import fixed, percent
-from zsr.report.tables import build as tables
+from zsr.report.tables.build import build_tables
 
 
 def test_three_scripts_and_no_more_whatever_the_names(rendered):
@@ -83,7 +83,7 @@ def test_a_set_that_one_model_was_trained_on_is_zero_shot_for_none():
         last = cell["model"]["id"] == results.models[-1]["id"]  # of backbone b
         cell["dataset"] |= {"is_source": last and cell["dataset"]["name"] == "count",
                             "shares_words": last and cell["dataset"]["name"] in ("count", "shape")}  # fmt: skip
-    built = tables.build(results.cells, results.rows, results.models)
+    built = build_tables(results.cells, results.rows, results.models)
     for made in grid.grids(built):
         kinds = {column["name"]: column["kind"] for column in made["columns"] if column["kind"] != "mean"}
         assert kinds == {"source": "zero-shot", "held-out pairs": "zero-shot", "shape": "shared", "count": "source"}

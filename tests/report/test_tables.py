@@ -10,7 +10,8 @@ from support import synthetic
 from zsr.errors import ZsrError
 from zsr.report import csv_tables
 from zsr.report.headline import UNION, pick
-from zsr.report.tables import build, comparisons
+from zsr.report.tables import alarms, comparisons
+from zsr.report.tables.build import build_tables
 from zsr.report.tables.statistics import mcnemar, wilson
 
 
@@ -21,7 +22,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def built(results):
-    return build.build(results.cells, results.rows, results.models)
+    return build_tables(results.cells, results.rows, results.models)
 
 
 def spoil(results, where, change):
@@ -103,12 +104,12 @@ def test_seeds_give_a_deviation_and_one_seed_gives_none(built):
     part = cells.query("name == 'tecoa' and attack == 'pgd-10' and eps == '2/255' and not is_source")
     assert line["robust_sd"] == pytest.approx(part.groupby("seed")["robust"].mean().std())
     alone = synthetic.make()
-    assert build.build(alone.cells, alone.rows)["methods"]["robust_sd"].isna().all()
+    assert build_tables(alone.cells, alone.rows)["methods"]["robust_sd"].isna().all()
 
 
 def test_paired_counts_disagreements_on_the_same_images():
     results = synthetic.make()
-    pairs = build.build(results.cells, results.rows)["paired"]
+    pairs = build_tables(results.cells, results.rows)["paired"]
     line = pairs.query("a == 'tecoa' and b == 'pmg-aft' and dataset == 'shape' and eps == '2/255'").iloc[0]
     ours = results.rows(next(filter(is_cell(), results.cells)))["robust"]
     theirs = results.rows(next(filter(is_cell("resnet-tiny-pmg-aft-0"), results.cells)))["robust"]
@@ -126,7 +127,7 @@ def test_paired_counts_disagreements_on_the_same_images():
 def test_paired_never_crosses_backbones_or_protocols():
     one, two = synthetic.make(backbones=("r", "v")), synthetic.make(protocol="caw")
     both = synthetic.Results(one.cells + two.cells, one.frames | two.frames, one.models + two.models)
-    built = build.build(both.cells, both.rows)
+    built = build_tables(both.cells, both.rows)
     keys = ["protocol", "backbone"]
     models = built["sets"].groupby(keys)["model"].unique()
     for key, part in built["paired"].groupby(keys):
@@ -163,26 +164,26 @@ def test_one_name_with_several_training_eps_is_told_apart():
     for cell in more.cells:
         cell["model"] |= {"id": cell["model"]["id"] + "-wide", "train_eps": "4/255"}
     both = [*results.cells, *(c for c in more.cells if c["model"]["name"] == "tecoa")]
-    built = build.build(both, results.rows)
+    built = build_tables(both, results.rows)
     assert list(built["sets"]["model"].unique()) == ["clip", "tecoa (2/255)", "tecoa (4/255)"]
 
 
-def test_falls_start_at_clean_and_end_at_robust(built):
+def test_fooled_curves_start_at_clean_and_end_at_robust(built):
     methods = built["methods"].query("scope == 'zero-shot' and attack == 'pgd-10'").set_index(["model", "eps"])
-    for (model, eps), curve in built["falls"].groupby(["model", "eps"]):
-        standing = curve.sort_values("step")["standing"].to_numpy()
-        assert standing[0] == pytest.approx(methods.loc[(model, eps), "clean"])
-        assert standing[-1] == pytest.approx(methods.loc[(model, eps), "robust"])
-        assert (np.diff(standing) <= 0).all()
-    assert set(built["falls"]["attack"]) == {"pgd-10"}  # AutoAttack has no one count of steps
+    for (model, eps), curve in built["fooled"].groupby(["model", "eps"]):
+        robust = curve.sort_values("step")["robust"].to_numpy()
+        assert robust[0] == pytest.approx(methods.loc[(model, eps), "clean"])
+        assert robust[-1] == pytest.approx(methods.loc[(model, eps), "robust"])
+        assert (np.diff(robust) <= 0).all()
+    assert set(built["fooled"]["attack"]) == {"pgd-10"}  # AutoAttack has no one count of steps
 
 
 @pytest.mark.parametrize("more", [{"restarts": 5}, {"targets": 9}])
-def test_falls_leave_out_attacks_of_several_runs(results, more):
+def test_fooled_leaves_out_attacks_of_several_runs(results, more):
     cells = copy.deepcopy(results.cells)
     for cell in cells:
         cell["attack"] |= more
-    assert build.build(cells, results.rows)["falls"].empty
+    assert build_tables(cells, results.rows)["fooled"].empty
 
 
 def test_a_model_without_training_has_no_seed(results):
@@ -190,7 +191,7 @@ def test_a_model_without_training_has_no_seed(results):
     for cell in cells:
         if cell["model"]["name"] == "clip":
             cell["model"]["seed"] = None
-    assert "clip" in set(build.build(cells, results.rows)["methods"]["model"])
+    assert "clip" in set(build_tables(cells, results.rows)["methods"]["model"])
 
 
 def test_clean_results_raise_no_alarm(built):
@@ -198,13 +199,13 @@ def test_clean_results_raise_no_alarm(built):
 
 
 def test_alarm_when_robustness_rises_with_eps(results):
-    built = build.build(*_args(spoil(results, is_cell(), lambda f: stand(f, 90))))
+    built = build_tables(*_args(spoil(results, is_cell(), lambda f: stand(f, 90))))
     alarm = built["alarms"].query("kind == 'robustness rises with ε'").iloc[0]
     assert (alarm["severity"], alarm["model"], alarm["dataset"]) == ("alarm", "tecoa", "shape")
 
 
 def test_alarm_when_pgd_stands_far_above_autoattack(results):
-    built = build.build(*_args(spoil(results, is_cell(), lambda f: stand(f, 40))))
+    built = build_tables(*_args(spoil(results, is_cell(), lambda f: stand(f, 40))))
     assert "far above AutoAttack" in kinds(built)
 
 
@@ -213,7 +214,7 @@ def test_alarm_when_a_black_box_is_stronger(results):
     for cell in square.cells:
         if cell["attack"]["label"] == "autoattack":
             cell["attack"] = {"name": "square", "label": "square"}
-    assert "black box below white box" in kinds(build.build(*_args(square)))
+    assert "black box below white box" in kinds(build_tables(*_args(square)))
 
 
 SIGNS = {
@@ -221,7 +222,7 @@ SIGNS = {
     "loss does not rise": {
         "signs": {"pgd": {"images": 100, "zero_gradient": 0, "ended": 50, "first": 2.0, "last": 1.9, "rose": 30}}
     },
-    "precisions disagree": {"doubted": 2},
+    "precisions disagree": {"unconfirmed": 2},
 }
 
 
@@ -229,7 +230,7 @@ SIGNS = {
 def test_alarm_when_the_passes_show_a_hidden_gradient(results, kind):
     cells = copy.deepcopy(results.cells)
     next(filter(is_cell(), cells)).update(SIGNS[kind])
-    (line,) = build.build(cells, results.rows)["alarms"].query("kind == @kind").to_dict("records")
+    (line,) = build_tables(cells, results.rows)["alarms"].query("kind == @kind").to_dict("records")
     assert (line["severity"], line["model"], line["dataset"], line["eps"]) == ("alarm", "tecoa", "shape", "2/255")
 
 
@@ -244,7 +245,7 @@ def test_alarm_when_the_passes_show_a_hidden_gradient(results, kind):
 def test_no_alarm_without_a_sign(results, fine):
     cells = copy.deepcopy(results.cells)
     next(filter(is_cell(), cells)).update(fine)
-    assert build.build(cells, results.rows)["alarms"].empty
+    assert build_tables(cells, results.rows)["alarms"].empty
 
 
 def test_a_chained_black_box_inherits_its_falls(results):
@@ -252,11 +253,11 @@ def test_a_chained_black_box_inherits_its_falls(results):
     for cell in square.cells:
         if cell["attack"]["label"] == "autoattack":
             cell["attack"], cell["follows"] = {"name": "square", "label": "square (after pgd-10)"}, "pgd-10 2/255"
-    assert "black box below white box" not in kinds(build.build(*_args(square)))
+    assert "black box below white box" not in kinds(build_tables(*_args(square)))
 
 
 def test_alarm_when_an_average_is_not_that_of_its_entries(built):
-    measured = build.alarms.averages
+    measured = alarms.wrong_means
     scopes = {}
     for (protocol, attack, eps), part in built["sets"].groupby(["protocol", "attack", "eps"]):
         names = list(dict.fromkeys(part["dataset"]))
@@ -270,8 +271,8 @@ def test_alarm_when_an_average_is_not_that_of_its_entries(built):
     wrong = built["methods"].copy()
     wrong.loc[3, "robust"] += 0.001
     (line,) = measured(built["sets"], wrong, scopes)
-    assert line["kind"] == "average is not that of its entries"
-    assert line["model"] == wrong.loc[3, "model"]
+    assert line.kind == "average is not that of its entries"
+    assert line.model == wrong.loc[3, "model"]
 
 
 def test_alarm_when_clean_accuracy_differs_between_cells(results):
@@ -281,7 +282,7 @@ def test_alarm_when_clean_accuracy_differs_between_cells(results):
         frame.loc[:9, ["adversarial"]] = frame.loc[:9, ["label"]].to_numpy() + 1
         return frame.assign(margin=np.where(frame["robust"], 0.5, -0.5).astype("float32"))
 
-    alarms = build.build(*_args(spoil(results, is_cell(), other)))["alarms"]
+    alarms = build_tables(*_args(spoil(results, is_cell(), other)))["alarms"]
     assert (alarms.query("kind == 'clean differs'")["severity"] == "alarm").any()
 
 
@@ -296,27 +297,27 @@ def test_alarm_when_clean_accuracy_differs_between_cells(results):
     ],
 )  # fmt: skip
 def test_rows_that_contradict_themselves(results, change, words):
-    alarms = build.build(*_args(spoil(results, is_cell(), change)))["alarms"]
+    alarms = build_tables(*_args(spoil(results, is_cell(), change)))["alarms"]
     assert alarms.query("kind == 'rows contradict the summary'")["message"].str.contains(words).any()
 
 
 def test_a_summary_that_its_rows_contradict(results):
     cells = copy.deepcopy(results.cells)
     cells[0]["robust_correct"] += 1
-    alarms = build.build(cells, results.rows)["alarms"]
+    alarms = build_tables(cells, results.rows)["alarms"]
     assert "rows contradict the summary" in set(alarms["kind"])
 
 
 def test_an_attack_that_does_nothing_and_one_that_is_not_finished(results):
     idle = spoil(results, is_cell(), lambda f: stand(f, 10**6))
-    assert "attack without effect" in kinds(build.build(*_args(idle)))
+    assert "attack without effect" in kinds(build_tables(*_args(idle)))
     late = spoil(results, is_cell(), lambda f: f.assign(step=f["step"].where(f["step"] < 1, 10)))
-    assert "attack not converged" in kinds(build.build(*_args(late)))
-    assert not build.build(*_args(late))["falls"].empty
+    assert "attack not converged" in kinds(build_tables(*_args(late)))
+    assert not build_tables(*_args(late))["fooled"].empty
     for cell in late.cells:  # every image that has fallen did so at the end: that is where one looked
         cell["spec"]["verdict"] = "last"
-    found = build.build(*_args(late))
-    assert "attack not converged" not in kinds(found) and found["falls"].empty
+    found = build_tables(*_args(late))
+    assert "attack not converged" not in kinds(found) and found["fooled"].empty
 
 
 def handful(frame):
@@ -328,13 +329,13 @@ def handful(frame):
 
 
 def test_a_handful_of_correct_images_that_all_stand_is_no_alarm(results):
-    lines = build.build(*_args(spoil(results, is_cell(), handful)))["alarms"]
+    lines = build_tables(*_args(spoil(results, is_cell(), handful)))["alarms"]
     assert list(lines.query("kind == 'attack without effect'")["severity"]) == ["note"]
 
 
 def test_a_missing_set_leaves_out_the_mean_and_says_so(results):
     cells = [c for c in results.cells if (c["model"]["name"], c["dataset"]["name"]) != ("tecoa", "shape")]
-    built = build.build(cells, results.rows)
+    built = build_tables(cells, results.rows)
     mine = built["methods"].query("model == 'tecoa' and scope == 'zero-shot'")
     assert mine["robust"].isna().all()
     assert (built["methods"].query("model == 'pmg-aft'")["robust"]).notna().all()
@@ -343,7 +344,7 @@ def test_a_missing_set_leaves_out_the_mean_and_says_so(results):
 
 def test_other_images_are_never_paired(results):
     moved = spoil(results, lambda c: c["model"]["name"] == "tecoa", lambda f: f.assign(index=f["index"] + 1))
-    built = build.build(*_args(moved))
+    built = build_tables(*_args(moved))
     assert "tecoa" not in set(built["paired"]["a"]) | set(built["paired"]["b"])
     assert "other images" in kinds(built)
 
@@ -352,14 +353,14 @@ def test_missing_keys_name_the_cell(results):
     cells = copy.deepcopy(results.cells)
     del cells[3]["dataset"]["is_source"]
     with pytest.raises(ZsrError, match=r"results/eval/.*is_source"):
-        build.build(cells, results.rows)
+        build_tables(cells, results.rows)
 
 
 def test_hostile_names_survive_csv_unchanged():
     results = synthetic.make(
         models=["clip", synthetic.HOSTILE, synthetic.RUDE, "NA", "007"], sets=["source", "nan", "1e5"]
     )
-    for name, table in build.build(results.cells, results.rows, results.models).items():
+    for name, table in build_tables(results.cells, results.rows, results.models).items():
         again = csv_tables.loads(csv_tables.dumps(table))
         if len(table):
             pd.testing.assert_frame_equal(again, table, check_dtype=False, rtol=1e-8)
@@ -368,14 +369,14 @@ def test_hostile_names_survive_csv_unchanged():
 
 
 def test_equal_results_give_equal_bytes(results, built):
-    again = build.build(results.cells, results.rows, results.models)
+    again = build_tables(results.cells, results.rows, results.models)
     assert all(csv_tables.dumps(again[name]) == csv_tables.dumps(built[name]) for name in built)
 
 
 def test_the_headline_is_the_union_at_the_eps_of_training(results, built):
     assert pick(built["cells"]) == (UNION, "2/255")
     alone = synthetic.make(attacks=("autoattack",), eps=("1/255",))
-    assert pick(build.build(alone.cells, alone.rows)["cells"]) == ("autoattack", "1/255")
+    assert pick(build_tables(alone.cells, alone.rows)["cells"]) == ("autoattack", "1/255")
 
 
 def _args(results):

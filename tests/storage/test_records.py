@@ -45,7 +45,7 @@ def test_a_record_is_refused_when_missing_changed_or_of_another_spec(tmp_path):
 
 def test_every_byte_of_a_cell_counts(tmp_path):
     path = tmp_path / "eps.parquet"
-    rows.write_rows(path, {"index": np.arange(20), "felled_by": np.array(["pgd", ""] * 10, object)})
+    rows.write_rows(path, {"index": np.arange(20), "fooled_by": np.array(["pgd", ""] * 10, object)})
     digest = file_digest(path)
     assert rows.read_rows(path, digest).num_rows == 20
     whole = path.read_bytes()
@@ -56,7 +56,7 @@ def test_every_byte_of_a_cell_counts(tmp_path):
 
 
 def test_equal_rows_make_equal_bytes(tmp_path):
-    columns = {"index": np.arange(50), "robust": np.arange(50) % 3 == 0, "felled_by": np.array(["a"] * 50, object)}
+    columns = {"index": np.arange(50), "robust": np.arange(50) % 3 == 0, "fooled_by": np.array(["a"] * 50, object)}
     for name in ("one", "two"):
         rows.write_rows(tmp_path / name, columns)
     assert file_digest(tmp_path / "one") == file_digest(tmp_path / "two")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.project import Project
-from zsr.checks.stale_results import metadata_name
+from zsr.checks.snakemake_memory import name_of_output
 from zsr.plan.plan import Plan
 
 VICTIMS = ("job", "snakemake", "everything")
@@ -145,8 +145,8 @@ def finished(project: Project, plan: Plan) -> dict[str, tuple]:
     found = {}
     for job in plan.jobs.values():
         name = str(plan.results / job.record)
-        path, remembered = project.folder / name, memory / "metadata" / metadata_name(name)
-        incomplete = (memory / "incomplete" / metadata_name(name)).exists()
+        path, remembered = project.folder / name, memory / "metadata" / name_of_output(name)
+        incomplete = (memory / "incomplete" / name_of_output(name)).exists()
         if path.exists() and remembered.exists() and not incomplete:
             about = path.stat()
             found[job.record] = (about.st_ino, about.st_mtime_ns)

@@ -54,7 +54,7 @@ def downstream(plan: Plan, record: str) -> set[PlannedJob]:
     return found
 
 
-def check(project: Project, wanted: Callable[[Job], bool]) -> None:
+def check(project: Project, wanted: Callable[[PlannedJob], bool]) -> None:
     """Compare, and say which jobs are too many or too few."""
     found, right = planned(project), expected(project, wanted)
     assert right or not found
@@ -62,17 +62,17 @@ def check(project: Project, wanted: Callable[[Job], bool]) -> None:
     assert not right - found, f"would stay stale: {sorted(right - found)}"
 
 
-def of_model(name: str) -> Callable[[Job], bool]:
+def of_model(name: str) -> Callable[[PlannedJob], bool]:
     """A model's fine-tunings and cells."""
     return lambda job: f".{name}" in job.wildcards.get("model", "") and job.wildcards["model"].split(".")[1] == name
 
 
-def trains(job: Job) -> bool:
+def trains(job: PlannedJob) -> bool:
     """Whether the job is of a fine-tuned model."""
     return ".s" in job.wildcards.get("model", "")
 
 
-def either(*conditions: Callable[[Job], bool]) -> Callable[[Job], bool]:
+def either(*conditions: Callable[[PlannedJob], bool]) -> Callable[[PlannedJob], bool]:
     return lambda job: any(condition(job) for condition in conditions)
 
 
@@ -83,7 +83,7 @@ def set_recipe(copy: Project, **keys) -> None:
     copy.configure(config)
 
 
-def a_cell(copy: Project) -> tuple[Job, Path]:
+def a_cell(copy: Project) -> tuple[PlannedJob, Path]:
     """One cell of the plan, and the file of its rows."""
     plan = Plan(copy.config)
     job = plan.cells[5]

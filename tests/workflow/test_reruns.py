@@ -18,7 +18,8 @@ import yaml
 from support.project import MINI, Project, copy_project
 from support.reruns import check, either, is_t, of_model, planned, set_recipe, trains
 
-from zsr.checks.stale_results import metadata_name, remembered
+from zsr.checks.snakemake_memory import name_of_output
+from zsr.checks.stale_results import remembered
 from zsr.plan.plan import Plan
 from zsr.storage.records import seal, write_json
 
@@ -42,7 +43,7 @@ def test_each_job_has_recorded_its_spec_as_its_only_param(finished):
 
 def test_snakemake_remembers_where_the_plan_looks(finished):
     plan = Plan(finished.config)
-    name = metadata_name(str(plan.results / plan.tables.record))
+    name = name_of_output(str(plan.results / plan.tables.record))
     assert (finished.folder / ".snakemake/metadata" / name).is_file()
 
 
@@ -52,7 +53,7 @@ def test_other_results_than_those_that_snakemake_remembers_are_asked(copy):
     name = str(plan.results / plan.tables.record)
     path = copy.path(name)
     record = json.loads(path.read_text(encoding="utf-8"))
-    assert remembered(path, copy.path(".snakemake/metadata") / metadata_name(name))
+    assert remembered(path, copy.path(".snakemake/metadata") / name_of_output(name))
     record["spec"]["cells"] = record["spec_hash"] = "before"
     del record["seal"]
     write_json(path, record | {"seal": seal(record)})

@@ -150,7 +150,7 @@ def same_tables(project: Project, finished: Project, tmp_path: Path) -> None:
     shutil.copytree(finished.folder, local.folder, symlinks=True, copy_function=shutil.copy2)
     local.configure(config())
     local.snakemake("--until", "tables")
-    for name in ("cells", "sets", "methods", "paired", "falls"):
+    for name in ("cells", "sets", "methods", "paired", "fooled"):
         here, there = (pandas.read_csv(p.path(f"results/tables/{name}.csv"), dtype=str) for p in (project, local))
         same = [column for column in here.columns if column != "seconds"]
         pandas.testing.assert_frame_equal(here[same], there[same], obj=name)

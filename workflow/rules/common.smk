@@ -27,7 +27,8 @@ from zsr.config.device import (
 )
 from zsr.errors import ZsrError
 from zsr.jobs.run import prefer_this_python
-from zsr.checks.stale_results import METADATA, adoptable_notice, refuse_forgotten
+from zsr.checks.snakemake_memory import METADATA
+from zsr.checks.stale_results import adoptable_notice, refuse_forgotten
 from zsr.env_paths import expand
 from zsr.plan.plan import Plan
 from zsr.storage.results_folder import mark

@@ -33,9 +33,9 @@ rule tables:
             caption="../report/paired.rst",
             category="Tables",
         ),
-        falls=report(
-            out("tables", "falls"),
-            caption="../report/falls.rst",
+        fooled=report(
+            out("tables", "fooled"),
+            caption="../report/fooled.rst",
             category="Tables",
         ),
         training=report(

@@ -46,7 +46,7 @@ def work(job: Job) -> None:
         "passes": {"forward": cell.verdicts.passes.forward, "backward": cell.verdicts.passes.backward},
         "notes": list(cell.verdicts.notes),
         "signs": cell.verdicts.signs,
-        "doubted": cell.verdicts.doubted,
+        "unconfirmed": cell.verdicts.unconfirmed,
         "weights": job.record("model")["digests"]["weights"],
         "head": job.record("head")["digests"]["head"],
         "start_seconds": round(started - START, 3),

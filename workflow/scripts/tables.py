@@ -6,7 +6,7 @@ from zsr.errors import ZsrError
 from zsr.jobs.run import Job, run
 from zsr.plan.graph import digest_of
 from zsr.report import csv_tables
-from zsr.report.tables import build
+from zsr.report.tables.build import build_tables
 from zsr.results import collect
 from zsr.storage.bytes_read import read_by
 from zsr.storage.rows import read_rows
@@ -17,7 +17,7 @@ def work(job: Job) -> None:
     if digest_of(plan.cells) != job.spec["cells"]:
         raise ZsrError("tables: code or config changed after this job was planned; run snakemake again")
     cells = collect.cells(plan)
-    made = build.build(
+    made = build_tables(
         cells, lambda cell: read_rows(Path(cell["path"]), cell["digests"]["rows"]).to_pandas(), collect.models(plan)
     )
     for name, table in made.items():

@@ -39,7 +39,7 @@ class Verdicts:
     signs: dict[str, dict] = field(
         default_factory=dict
     )  # part -> what its passes showed (`zsr.attacks.core.gradient_signs`)
-    doubted: int = 0  # images that a pass in the attack's precision took for fallen, and that stand in float32
+    unconfirmed: int = 0  # images fooled in the attack's precision and robust in float32
 
 
 @torch.no_grad()
@@ -115,9 +115,9 @@ def attack(
     path = "normalisation fused into the step" if victim.fused else "plain path: the model normalises by itself"
     return Verdicts(
         ledger.robust, ledger.x_adv, ledger.prediction, ledger.clean, ledger.margin, ledger.clean_margin,
-        ledger.step, ledger.distance, victim.passes, ledger.felled_by, [*notes, path],
+        ledger.step, ledger.distance, victim.passes, ledger.fooled_by, [*notes, path],
         (victim.passes.forward + victim.passes.backward) / max(engine.needed, 1), engine.watch.facts(),
-        sum(bool(ledger.robust[i]) for i in engine.doubted),
+        sum(bool(ledger.robust[i]) for i in engine.unconfirmed),
     )  # fmt: skip
 
 

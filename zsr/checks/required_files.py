@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zsr.data.sources import Sources, data_root, verify
 from zsr.data.transforms import pixels
-from zsr.env_paths import expand, refusal, unset
+from zsr.env_paths import expand, unset, unset_error
 from zsr.errors import ZsrError
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
@@ -61,11 +61,11 @@ def check_variables(plan: Plan) -> None:
     for job in preparations(plan):
         for value in job.spec["options"].values():
             if isinstance(value, str) and (name := unset(value)):
-                raise ZsrError(f"data '{job.wildcards['dataset']}': {refusal(value, name)}")
+                raise ZsrError(f"data '{job.wildcards['dataset']}': {unset_error(value, name)}")
     for record, files in plan.upstream.files.items():
         for value in files.values():
             if name := unset(value):
-                raise ZsrError(f"{plan.graph.owner(record).title}: {refusal(value, name)}")
+                raise ZsrError(f"{plan.graph.owner(record).title}: {unset_error(value, name)}")
 
 
 def _look(dataset: str, sources: Sources, path: Path, entry: dict, deep: bool) -> Need:

@@ -99,7 +99,7 @@ def examine(
         finding.faults.append("its rows have other labels than the dataset")
         return finding
     _check_clean(rows, clean, finding)
-    fallen = index[(rows["step"] > 0) & (rows["felled_in"] == "")]
+    fallen = index[(rows["step"] > 0) & (rows["fooled_in"] == "")]
     wanted = {"none": 0, "examples": len(fallen)}.get(spec["store"], spec["store"])
     if len(stored) != min(wanted, len(fallen)) or not np.isin(stored, fallen).all():
         finding.faults.append(

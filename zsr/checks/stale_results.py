@@ -1,4 +1,4 @@
-"""What to do when Snakemake's memory (`.snakemake/`) was lost: ask the results themselves.
+"""Finds results that are not the plan's, for the time when Snakemake's memory (`.snakemake/`) was lost.
 
 Without its metadata Snakemake compares times alone. It would call results up to date that other code has made, and it
 would make right ones again where a copy mixed up their times. So the plan reads each record that Snakemake does not
@@ -6,13 +6,11 @@ remember: it refuses stale ones by name where Snakemake could believe them, and 
 the memory is of what lies there this costs one small file a result.
 """
 
-import base64
 import json
-import os
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
+from zsr.checks.snakemake_memory import name_of_output, remembered_params
 from zsr.errors import ZsrError
 from zsr.hashing import canonical
 from zsr.plan.graph import PlannedJob
@@ -20,19 +18,17 @@ from zsr.plan.plan import Plan
 from zsr.storage.bytes_read import made_of_others
 from zsr.storage.records import read_record
 
-METADATA = Path(".snakemake", "metadata")
-
 
 def refuse_forgotten(plan: Plan, metadata: Path) -> None:
     """Raise if Snakemake has forgotten everything, or the finished tables, and any result on disk is not the plan's."""
     record = plan.results / plan.tables.record
     lost = not metadata.is_dir() or not any(metadata.iterdir())
-    if not lost and (not record.is_file() or remembered(record, metadata / metadata_name(str(record)))):
+    if not lost and (not record.is_file() or remembered(record, metadata / name_of_output(str(record)))):
         return
-    if found := stale(plan, plan.jobs.values()):
+    if names := stale(plan, plan.jobs.values()):
         raise ZsrError(
-            f"Snakemake's memory (.snakemake/) is not of these results, and {len(found)} of them are not what the "
-            f"config and the code ask for, first {found[0]}; run `zsr repair` to remove them, then snakemake"
+            f"Snakemake's memory (.snakemake/) is not of these results, and {len(names)} of them are not what the "
+            f"config and the code ask for, first {names[0]}; run `zsr repair` to remove them, then snakemake"
         )
 
 
@@ -53,7 +49,7 @@ def forgotten(plan: Plan, metadata: Path) -> list[PlannedJob]:
 
 
 def _knows(plan: Plan, job: PlannedJob, metadata: Path) -> bool:
-    return known_params(metadata / metadata_name(str(plan.results / job.record))) == [repr(job.text)]
+    return remembered_params(metadata / name_of_output(str(plan.results / job.record))) == [repr(job.text)]
 
 
 def remembered(record: Path, memory: Path) -> bool:
@@ -62,29 +58,7 @@ def remembered(record: Path, memory: Path) -> bool:
         spec = json.loads(record.read_text(encoding="utf-8"))["spec"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
-    return known_params(memory) == [repr(canonical(spec))]
-
-
-def known_params(memory: Path) -> list[str] | None:
-    """The params that Snakemake remembers of an output, None if it remembers nothing."""
-    try:
-        return json.loads(memory.read_text(encoding="utf-8"))["params"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def metadata_name(path: str) -> str:
-    """The file in which Snakemake remembers an output; longer names become folders that begin with @."""
-    name = base64.urlsafe_b64encode(path.encode()).decode()
-    most = longest_name()
-    parts = [name[i : i + most] for i in range(0, len(name), most)]
-    return os.path.join(*(f"@{part}" for part in parts[:-1]), parts[-1])
-
-
-@cache
-def longest_name() -> int:
-    """The characters of a name in Snakemake's memory; it asks the file system, and leaves one for the @."""
-    return (os.pathconf(METADATA if METADATA.is_dir() else ".", "PC_NAME_MAX") or 255) - 1
+    return remembered_params(memory) == [repr(canonical(spec))]
 
 
 def stale(plan: Plan, jobs: Iterable[PlannedJob]) -> list[str]:

@@ -104,7 +104,7 @@ class Shared:
 def read(plan: Plan, job: PlannedJob, record: dict) -> Rows:
     """The rows of a cell as plain arrays, in the order of the split."""
     table = read_rows(plan.results / job.outputs["rows"], record["digests"]["rows"])
-    columns = {name: np.asarray(table[name].to_pylist()) for name in ("felled_by", "felled_in")}
+    columns = {name: np.asarray(table[name].to_pylist()) for name in ("fooled_by", "fooled_in")}
     columns |= {name: table[name].to_numpy() for name in table.column_names if name not in columns}
     order = np.argsort(columns["index"], kind="stable")
     return {name: values[order] for name, values in columns.items()}

@@ -6,12 +6,13 @@ import io
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from zsr.checks.checkout import refuse_other_checkout
 from zsr.cli.values import name_of_file, refusing
 from zsr.config import complete
 from zsr.config.device import refuse_other_device
-from zsr.errors import ZsrError
+from zsr.errors import ROOM, ZsrError, system_error
 from zsr.plan.plan import Plan
 
 COMMANDS = {
@@ -56,7 +57,7 @@ def _status(given: argparse.Namespace) -> int | str:
     except (ZsrError, OSError) as error:
         if os.environ.get("ZSR_TRACEBACK"):
             raise
-        return f"zsr: {_one_line(error)}"
+        return f"zsr: {error if isinstance(error, ZsrError) else _refused_file(error)}"
     except KeyboardInterrupt:
         return "zsr: stopped by a signal"
 
@@ -69,16 +70,13 @@ def _flushed(status: int | str) -> int | str:
     except OSError as error:
         sys.stdout = None  # it holds what cannot be written, and would try again
         if not isinstance(error, BrokenPipeError):
-            return f"zsr: {_one_line(error)}"
+            return f"zsr: {_refused_file(error)}"
     return status
 
 
-def _one_line(error: ZsrError | OSError) -> ZsrError:
-    """What a mistake says."""
-    if isinstance(error, ZsrError):
-        return error
-    place = error.filename or "the output"
-    return ZsrError(f"{place}: {error.strerror or error}; free space or mend the permissions")
+def _refused_file(error: OSError) -> ZsrError:
+    """The one line for a file that the system refuses; one without a name is the terminal or a pipe."""
+    return system_error(error.filename or "the output", error, ROOM)
 
 
 def plan_of(given: argparse.Namespace) -> Plan:
@@ -90,5 +88,6 @@ def plan_of(given: argparse.Namespace) -> Plan:
     return plan
 
 
-def _module(name: str):
+def _module(name: str) -> ModuleType:
+    """The file of a command: `options` declares its arguments, `run` runs it."""
     return importlib.import_module(f"zsr.cli.{name}")

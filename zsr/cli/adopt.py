@@ -10,7 +10,8 @@ import sys
 from collections.abc import Collection
 from contextlib import nullcontext
 
-from zsr.checks.stale_results import METADATA, forgotten, on_disk
+from zsr.checks.snakemake_memory import METADATA
+from zsr.checks.stale_results import forgotten, on_disk
 from zsr.cli import plan_of
 from zsr.cli.verify import faults
 from zsr.errors import ZsrError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zsr.cli import plan_of
 from zsr.config import complete
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, system_error
 from zsr.plan.plan import Plan
 from zsr.storage import layout, run_lock
 from zsr.storage.results_folder import MARKER, bears_record, is_marked
@@ -137,4 +137,4 @@ def _delete(path: Path, results: Path) -> None:
                 break
             (results / folder).rmdir()
     except OSError as error:
-        raise ZsrError(f"{path}: cannot be deleted ({error.strerror})") from error
+        raise system_error(path, error, "", "cannot be deleted") from error

@@ -4,7 +4,7 @@ import argparse
 from contextlib import nullcontext
 
 from zsr.cli import plan_of
-from zsr.cli.verify import fault, unreadable
+from zsr.cli.verify import fault, not_checked
 from zsr.plan.plan import Plan
 from zsr.storage import run_lock
 
@@ -29,7 +29,7 @@ def repair(plan: Plan, dry_run: bool) -> tuple[int, int]:
             line = fault(plan, job)
         except OSError as error:  # a disk or a permission: the result may be right
             unread += 1
-            print(f"left {job.title}: {unreadable(error)}")
+            print(f"left {job.title}: {not_checked(error)}")
             continue
         if line is None:
             continue

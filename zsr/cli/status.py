@@ -1,12 +1,11 @@
 """`zsr status`: how far each kind of job is, what runs, and how much work is left."""
 
 import argparse
-import base64
 import os
 import statistics
 from collections import Counter, defaultdict
-from pathlib import Path
 
+from zsr.checks.snakemake_memory import unfinished_outputs
 from zsr.cli import plan_of
 from zsr.cli.values import positive
 from zsr.errors import ZsrError
@@ -44,7 +43,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    busy = started(Path(".snakemake"))
+    busy = unfinished_outputs()
     states, seconds = {}, {}
     for job in plan.jobs.values():
         states[job], seconds[job] = state(plan, job, busy)
@@ -78,19 +77,6 @@ def state(plan: Plan, job: PlannedJob, busy: set[str]) -> tuple[str, float]:
         return "done", float(read_record(plan.results / job.record, job.hash)["seconds"])
     except ZsrError:
         return "stale", 0.0
-
-
-def started(memory: Path) -> set[str]:
-    """The outputs that Snakemake has begun and not finished, while it holds its lock.
-
-    Snakemake keeps one marker for each, named by the output's path in base64 (a long one in parts that begin with @).
-    After a `kill -9` of Snakemake markers and lock stay, until it runs again.
-    """
-    folder = memory / "incomplete"
-    if not folder.is_dir() or not any((memory / "locks").glob("*.lock")):
-        return set()
-    names = ("".join(part.removeprefix("@") for part in path.relative_to(folder).parts) for path in folder.rglob("*"))
-    return {base64.urlsafe_b64decode(name).decode() for name in names if len(name) % 4 == 0}
 
 
 class Costs:

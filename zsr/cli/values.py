@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, short, system_reason
 
 
 def name_of_file(text: str) -> Path:
@@ -25,7 +25,7 @@ def positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"'{text[:40]}' is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"'{short(text, 40)}' is no whole number above 0")
     return number
 
 
@@ -52,9 +52,9 @@ def make_folder(option: str, path: Path) -> None:
 
 @contextmanager
 def refusing(option: str, path: Path) -> Iterator[None]:
-    """What the system refuses inside is one line that names the option; `replacing` leaves no half of a file."""
+    """Make one line of what the system refuses in the block, with the option and its value."""
     try:
         yield
     except OSError as error:
-        place = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
-        raise ZsrError(f"{option} {path}: {error.strerror or error}{place}; name another place") from error
+        inside = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
+        raise ZsrError(f"{option} {path}: {system_reason(error)}{inside}; name another place") from error

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from zsr.checks.changed_files import changed
 from zsr.cli import plan_of
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, system_error
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.bytes_read import made_of_others
@@ -72,12 +72,12 @@ def _said(plan: Plan, job: PlannedJob) -> str | None:
     try:
         return fault(plan, job)
     except OSError as error:
-        return unreadable(error)
+        return not_checked(error)
 
 
-def unreadable(error: OSError) -> str:
-    """What the system said of a file that it does not let us read: the result may be right."""
-    return f"{error.filename}: {error.strerror or error}; mend the permissions or the disk"
+def not_checked(error: OSError) -> str:
+    """The line for a result whose file the system does not let us read: the result may be right."""
+    return str(system_error(error.filename, error, "mend the permissions or the disk"))
 
 
 def fault(plan: Plan, job: PlannedJob) -> str | None:

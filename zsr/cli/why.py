@@ -10,7 +10,7 @@ from zsr.checks.stale_results import on_disk
 from zsr.cli import plan_of
 from zsr.cli.values import name_of_file, refusing
 from zsr.cli.verify import check_files
-from zsr.errors import ZsrError, unknown
+from zsr.errors import ZsrError, short, unknown
 from zsr.plan import fingerprint
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
@@ -96,12 +96,7 @@ def changed_keys(old: object, new: object, place: str = "") -> Iterator[str]:
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from changed_keys(a, b, f"{place}[{i}]")
     elif old != new:
-        yield f"{place}: {_brief(old)} -> {_brief(new)}"
-
-
-def _brief(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+        yield f"{place}: {short(old, 80)} -> {short(new, 80)}"
 
 
 def changed_files(old: dict[str, str], code: dict) -> Iterator[str]:

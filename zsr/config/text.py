@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from zsr.errors import ZsrError, short
+from zsr.errors import ZsrError, short, system_error
 
 DEEPEST = 30  # levels of lists and mappings
 PLAIN = {
@@ -27,7 +27,7 @@ def read(path: Path) -> dict:
     except FileNotFoundError as error:
         raise ZsrError(f"{path}: no such config file") from error
     except OSError as error:
-        raise ZsrError(f"{path}: cannot be read as a config file ({error.strerror})") from error
+        raise system_error(path, error, "", "cannot be read as a config file") from error
     except UnicodeDecodeError as error:
         raise ZsrError(
             f"{path}: not UTF-8 text (byte {error.start + 1} is 0x{error.object[error.start]:02x}); save it as UTF-8"

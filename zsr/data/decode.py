@@ -20,7 +20,7 @@ from zsr.data.parallel import run_in_threads
 from zsr.data.pictures import Item, Pictures
 from zsr.data.prepared import reserve
 from zsr.data.transforms import Transform
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, system_error
 from zsr.progress import Progress
 
 SAVE = 30.0  # seconds between notes of what is done
@@ -99,7 +99,7 @@ def new_array(target: Path, shape: tuple[int, ...]) -> np.memmap:
     except OSError as error:
         target.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise ZsrError(f"{target.parent}: no room for {gigabytes(size)} ({error.strerror}); make room") from error
+            raise system_error(target.parent, error, "make room", f"no room for {gigabytes(size)}") from error
         raise
     return array
 

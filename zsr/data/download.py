@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
-from zsr.errors import ZsrError
+from zsr.errors import ROOM, ZsrError, system_error
 from zsr.progress import Progress
 from zsr.storage.unreadable import head_of, what
 
@@ -35,7 +35,7 @@ def _alone(lock: Path) -> Iterator[None]:
     try:
         file = lock.open("ab")
     except OSError as error:
-        raise ZsrError(f"{lock}: {error.strerror}; free space or mend the permissions") from error
+        raise system_error(lock, error, ROOM) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -50,8 +50,8 @@ def _fetch(urls: list[str], target: Path, size: int | None, check: Callable[[Pat
             try:
                 _get(url, part, size)
             except (OSError, HTTPException) as error:
-                if isinstance(error, OSError) and error.errno in DISK:
-                    raise ZsrError(f"{part}: {error.strerror}; free space or mend the permissions") from error
+                if getattr(error, "errno", None) in DISK:
+                    raise system_error(part, error, ROOM) from error
                 failures.append(f"{url}: {error}")
                 if isinstance(error, urllib.error.HTTPError) and error.code < 500:
                     break  # this mirror does not have it

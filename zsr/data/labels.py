@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, short
 
 MOST = 2**63 - 1  # of int64
 
@@ -49,7 +49,7 @@ def _whole(value: object) -> int | None:
 
 def _no_label(value: object, where: str) -> ZsrError:
     value = value.item() if isinstance(value, np.generic) else value
-    shown = " ".join(repr(value).split())[:60]
+    shown = short(" ".join(repr(value).split()), 60)
     return ZsrError(f"{where}: the label is {shown}; write the number of the class, a whole number from 0")
 
 
@@ -58,7 +58,7 @@ def place_in(text: str | bytes, where: str) -> int:
     try:
         return place_of(float(text) if b"." in _bytes(text) else int(text), where)
     except (ValueError, OverflowError) as error:
-        raise ZsrError(f"{where}: the label {text[:40]!r} is not a number") from error
+        raise ZsrError(f"{where}: the label {short(repr(text), 40)} is not a number") from error
 
 
 def _bytes(text: str | bytes) -> bytes:

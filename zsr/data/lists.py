@@ -4,7 +4,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, short
 from zsr.storage.unreadable import reading
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def rows_of(
             row = line.strip().split(separator, cuts)
             if len(row) < columns:
                 raise ZsrError(
-                    f"{where}, line {number}: '{line.strip()[:60]}' lacks one of {columns} values; get it again"
+                    f"{where}, line {number}: '{short(line.strip(), 60)}' lacks one of {columns} values; get it again"
                 )
             rows.append(row)
     return rows

@@ -120,8 +120,8 @@ def columns(cell: Cell) -> dict[str, np.ndarray]:
         "step": v.step.cpu().numpy().astype(np.int32),
         "distance": v.distance.cpu().numpy().astype(np.float32),
         "robust": v.robust.cpu().numpy().astype(bool),
-        "felled_by": np.asarray(list(v.attack), dtype=object),
-        "felled_in": np.full(len(cell.index), "", dtype=object),
+        "fooled_by": np.asarray(list(v.attack), dtype=object),
+        "fooled_in": np.full(len(cell.index), "", dtype=object),
     }
 
 

@@ -22,7 +22,7 @@ Columns = dict[str, np.ndarray]
 def fallen(job: "Job", places: np.ndarray) -> Columns:
     """The rows of images (of `places`) that do not stand after the cells that this job follows.
 
-    `felled_in` says after which.
+    `fooled_in` says after which.
     """
     parts: list[Columns] = []
     for role in ROLES:
@@ -31,7 +31,7 @@ def fallen(job: "Job", places: np.ndarray) -> Columns:
         record = job.record(role)
         table = read_rows(job.input(role).with_suffix(".parquet"), record["digests"]["rows"])
         rows = plain(table)
-        rows["felled_in"] = _said(rows, job.spec["follows"][role])
+        rows["fooled_in"] = _said(rows, job.spec["follows"][role])
         fell = ~rows["robust"] & np.isin(rows["index"], places)
         for known in parts:
             fell &= ~np.isin(rows["index"], known["index"])
@@ -54,4 +54,4 @@ def merge(own: Columns, carried: Columns) -> Columns:
 def _said(rows: Columns, cell: str) -> np.ndarray:
     """Where each image fell: in the earlier cell, or still earlier; nowhere, if it was wrong to begin with."""
     here = np.where(rows["step"] > 0, cell, "").astype(object)
-    return np.where(rows["felled_in"] == "", here, rows["felled_in"])
+    return np.where(rows["fooled_in"] == "", here, rows["fooled_in"])

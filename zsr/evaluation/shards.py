@@ -41,7 +41,7 @@ def merged_facts(records: list[dict], columns: dict[str, np.ndarray]) -> dict:
         "passes": {key: sum(record["passes"][key] for record in records) for key in first["passes"]},
         "notes": list(dict.fromkeys(note for record in records for note in record["notes"])),
         "signs": merged_signs([record["signs"] for record in records]),
-        "doubted": sum(record["doubted"] for record in records),
+        "unconfirmed": sum(record["unconfirmed"] for record in records),
         "weights": first["weights"],
         "head": first["head"],
         "start_seconds": round(sum(record["start_seconds"] for record in records), 3),

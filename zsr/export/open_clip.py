@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, system_error
 from zsr.methods.core.base import Method
 from zsr.methods.core.visual_prompts import Prompted
 from zsr.models import word_tokenizer
@@ -52,9 +52,8 @@ def checkpoint(folder: Path, name: str, backbone: Backbone, method: Method, defi
         try:
             save_file(save_tensors(backbone), temporary, metadata={"format": "pt"})
         except SafetensorError as error:  # its own words for what the system refuses
-            raise ZsrError(
-                f"{folder / WEIGHTS}: cannot be written ({error}); free space or name another --to"
-            ) from error
+            cure = "free space or name another --to"
+            raise system_error(folder / WEIGHTS, error, cure, "cannot be written") from error
     if definition["tokenizer"] == "words":
         shutil.copyfile(Path(word_tokenizer.__file__).with_name(word_tokenizer.WORDS), folder / word_tokenizer.WORDS)
 

@@ -22,7 +22,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zsr.errors import ZsrError
+from zsr.errors import ROOM, ZsrError, system_reason
 from zsr.guard.environment import refuse_changing_variables
 from zsr.guard.watch import WATCH, own, unwatched
 from zsr.hashing import file_digest
@@ -182,7 +182,7 @@ def run(work: Callable[[Job], None], arguments: list[str] | None = None) -> None
         reason = refusal(error, job.folder)
         if reason is None:
             raise
-        fail(f"{reason}; free space or mend the permissions, then run again")
+        fail(f"{reason}; {ROOM}, then run again")
 
 
 def parse(arguments: list[str] | None) -> Job:
@@ -202,7 +202,7 @@ def parse(arguments: list[str] | None) -> Job:
 def refusal(error: Exception, folder: Path) -> str | None:
     """What the system said when it refused to read or write, or None; safetensors and torch have words of their own."""
     if isinstance(error, OSError):
-        return f"{error.filename or folder}: {error.strerror or error}"
+        return f"{error.filename or folder}: {system_reason(error)}"
     if found := re.search(r"\(os error (\d+)\)", str(error)):
         return f"{folder}: the results could not be written: {os.strerror(int(found[1]))}"
     if "PytorchStreamWriter" in str(error):

@@ -8,7 +8,7 @@ import pandas as pd
 from zsr.storage.records import check_digest
 
 NUMBERS = frozenset(
-    {"chance", "seconds", "difference", "lo", "hi", "share_a", "share_b", "p", "p_holm", "standing", "peak_memory",
+    {"chance", "seconds", "difference", "lo", "hi", "share_a", "share_b", "p", "p_holm", "peak_memory",
      "images_per_second", "seconds_per_step", "forward_per_image", "backward_per_image", "original_per_image"}
     | {f"{quantity}{end}" for quantity in ("clean", "robust") for end in ("", "_lo", "_hi", "_sd")}
 )  # fmt: skip

@@ -66,7 +66,7 @@ OUTPUTS = {
         "sets": TABLES + "/sets.csv",
         "methods": TABLES + "/methods.csv",
         "paired": TABLES + "/paired.csv",
-        "falls": TABLES + "/falls.csv",
+        "fooled": TABLES + "/fooled.csv",
         "training": TABLES + "/training.csv",
         "alarms": TABLES + "/alarms.csv",
         "record": TABLES + "/manifest.json",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zsr.env_paths import expand
-from zsr.errors import ZsrError, short
+from zsr.errors import ZsrError, short, system_error
 from zsr.registry import ROOT
 from zsr.storage import layout
 from zsr.storage.records import read_record, replacing
@@ -40,7 +40,7 @@ def results_folder(text: str, where: str = "results") -> str:
             _refuse_internals(path, where)
             _refuse_sources(path, where)
     except (OSError, RuntimeError) as error:  # too long a name, no permission, symlinks in a circle
-        raise ZsrError(f"{where}: {short(found)}: cannot be used ({getattr(error, 'strerror', error)})") from error
+        raise system_error(f"{where}: {short(found)}", error, "", "cannot be used") from error
     return found
 
 
@@ -102,7 +102,7 @@ def mark(folder: Path) -> None:
             with replacing(folder / MARKER) as temporary:
                 temporary.write_text(SAYS, encoding="utf-8")
     except OSError as error:
-        raise ZsrError(f"{folder}: cannot be written ({error.strerror}); free space, or change `results`") from error
+        raise system_error(folder, error, "free space, or change `results`", "cannot be written") from error
 
 
 def _records(folder: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from zsr.errors import ZsrError
+from zsr.errors import ROOM, ZsrError, system_error
 
 NAME = ".run.lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)  # a file system without `flock`
@@ -56,7 +56,7 @@ def take(results: Path) -> None:
         raise
     except OSError as error:
         os.close(file)
-        raise ZsrError(f"{path}: cannot be locked ({error.strerror}); free space or mend the permissions") from error
+        raise system_error(path, error, ROOM, "cannot be locked") from error
     held[path] = file
 
 
@@ -89,7 +89,7 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise ZsrError(f"{path}: {error.strerror}; no run can start without this lock; mend the permissions") from error
+        raise system_error(path, error, "no run can start without this lock; mend the permissions") from error
 
 
 def _locked(file: int) -> bool | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zsr.errors import ZsrError
+from zsr.errors import ZsrError, short
 
 AGAIN = "remove it and get it again"
 HEAD = 512  # bytes that tell what a file is
@@ -64,4 +64,4 @@ def what(head: bytes | None) -> str:
 def said(error: object) -> str:
     """What a library said, in one short line."""
     text = re.sub(r"<_io\.BytesIO object at \w+>", "from its bytes", str(error))
-    return " ".join(text.split())[:200] or type(error).__name__
+    return short(" ".join(text.split()), 200) or type(error).__name__

@@ -44,7 +44,7 @@ class Engine(Judge):
             raise unknown("verdict", verdict, ("any", "last"), "attack")
         self.seed, self.verdict = seed, verdict
         self.watch = Watch(victim.device)
-        self.doubted: set[int] = set()  # images that a pass took for fallen and float32 did not
+        self.unconfirmed: set[int] = set()  # images that a pass fooled and float32 did not confirm
 
     def run(self, ledger: Ledger, this: Round) -> None:
         """Attack every image that still stands, and write down who fell."""
@@ -147,7 +147,7 @@ class Engine(Judge):
             if suspects:
                 steps = {slot: age[slot] + 1 for slot in suspects}
                 fallen = self._confirm(ledger, this, x, image, suspects, steps)
-                self.doubted |= {image[slot] for slot in suspects if slot not in fallen}
+                self.unconfirmed |= {image[slot] for slot in suspects if slot not in fallen}
         self._count(this, len(live), len(live) - len(fallen), loss)
         this.schedule.advance(self.threat, state, Seen(loss, grad, logits, age, self.shapes == "fixed"))
         return fallen

@@ -29,7 +29,7 @@ class Ledger:
     step: Tensor  # as in Verdicts
     distance: Tensor
     x_adv: Tensor | None  # the example that felled it, or the closest attempt
-    felled_by: list[str]
+    fooled_by: list[str]
     spent: Tensor  # iterates tried so far, all rounds
 
 
@@ -126,5 +126,5 @@ class Judge:
         ledger.robust[down] = False
         ledger.step[down] = count[fell]
         for i in down.tolist():
-            ledger.felled_by[i] = attack
+            ledger.fooled_by[i] = attack
         return fell.tolist()

@@ -104,19 +104,19 @@ class Figures:
         )  # fmt: skip
 
     def steps(self) -> alt.Chart:
-        """How many images still stand after each step of the iterated attacks: a curve that still falls is not done."""
+        """How many images are still robust after each step; a curve that still falls means an unfinished attack."""
         keys = ["protocol", "backbone", "eps"]
-        frame = self.tables["falls"].copy()
+        frame = self.tables["fooled"].copy()
         if frame.empty:
             return _words("no attack of these results counts its steps")
-        frame["standing"] = (100 * frame["standing"]).round(2)
+        frame["robust"] = (100 * frame["robust"]).round(2)
         look = self.look()
         chart = alt.Chart(frame).transform_filter(chosen(keys)).mark_line(interpolate="step-after").encode(
             x=alt.X("step:Q", title="step (0: wrong without an attack)", scale=alt.Scale(type="symlog", nice=False),
                     axis=alt.Axis(tickCount=6, format="d")),
-            y=alt.Y("standing:Q", title="still standing (%)", scale=alt.Scale(domain=[0, 100])),
+            y=alt.Y("robust:Q", title="still robust (%)", scale=alt.Scale(domain=[0, 100])),
             color=look["color"], strokeDash=look["dash"],
-            tooltip=["model:N", "attack:N", "step:Q", alt.Tooltip("standing:Q", title="standing %")],
+            tooltip=["model:N", "attack:N", "step:Q", alt.Tooltip("robust:Q", title="robust %")],
         ).properties(width=300, height=210)  # fmt: skip
         faceted = chart.facet(alt.Facet("attack:N", title=None, sort=self.choices.options["attack"]), columns=2)
         return faceted.resolve_scale(x="independent").add_params(*self.choices.parameters(keys))

@@ -12,7 +12,7 @@ import pandas as pd
 from zsr.report.escape import text
 from zsr.report.page.answer import key
 from zsr.report.percent import fixed, percent
-from zsr.report.tables.set_kinds import MEANS, kinds
+from zsr.report.tables.set_kinds import MEANS, SetKey, SetUse, kinds
 
 COLUMNS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word", "all": "mean, all with source"}
 FIELDS = ["clean", "clean_lo", "clean_hi", "clean_sd", "clean_mark", "robust", "robust_lo", "robust_hi", "robust_sd",
@@ -23,20 +23,20 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
     """One per protocol and backbone: {protocol, backbone, models, columns, values: {attack|ε: [model][column]}}."""
     sets, methods = tables["sets"], tables["methods"]
     found = []
-    seen = sets[["protocol", "dataset", "is_source", "shares_words"]].itertuples(index=False, name=None)
-    kind = kinds(((protocol, name), *flags) for protocol, name, *flags in seen)
+    uses = sets[["protocol", "dataset", "is_source", "shares_words"]].itertuples(index=False, name=None)
+    kind = kinds(SetUse(SetKey(protocol, name), *flags) for protocol, name, *flags in uses)
     for (protocol, backbone), part in sets.groupby(["protocol", "backbone"], sort=False):
         means = methods[(methods["protocol"] == protocol) & (methods["backbone"] == backbone)]
         columns, counts = [], set()
         for scope, label in COLUMNS.items():
             sizes = frozenset(means.loc[means["scope"] == scope, "sets"])
             if sizes and sizes not in counts:  # the same number of sets, the same sets: one column says it
-                names = [name for (where, name), its in kind.items() if where == protocol and its in MEANS[scope]]
+                names = [key.dataset for key, of in kind.items() if key.protocol == protocol and of in MEANS[scope]]
                 columns.append({"name": label, "kind": "mean", "scope": scope, "sets": names})
                 counts.add(sizes)
         for name, rows in part.groupby("dataset", sort=False):
             chance = round(100 * rows["chance"].iloc[0], 1)
-            columns.append({"name": name, "kind": kind[protocol, name], "chance": chance})
+            columns.append({"name": name, "kind": kind[SetKey(protocol, name)], "chance": chance})
         about = part.drop_duplicates("model").set_index("model")
         models = [{"name": name, "eps": about.loc[name, "train_eps"], "seeds": int(about.loc[name, "seeds"])}
                   for name in about.index]  # fmt: skip

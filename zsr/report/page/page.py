@@ -26,8 +26,8 @@ CAPTIONS = {
     "epsilon": ("Accuracy against ε", "One panel per set; ε = 0 is the clean image. A curve that rises is an error "
                 "(see the alarms)."),
     "heatmap": ("Every model on every set", "Accuracy in percent for the chosen attack and ε."),
-    "steps": ("How fast images fall", "Share of images still classified rightly after each step, mean over zero-shot "
-              "sets. A curve that still falls at its end means that the attack was not finished."),
+    "steps": ("How fast images are fooled", "Share of images still classified rightly after each step, mean over "
+              "zero-shot sets. A curve that still falls at its end means that the attack was not finished."),
     "cost": ("What robustness costs", "Robust accuracy against training time and peak memory, mean over seeds; the "
              "undefended model, which costs nothing, is not drawn."),
     "training": ("Training curves", "As logged, thinned to what can be seen; one line per seed."),

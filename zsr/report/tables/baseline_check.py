@@ -13,6 +13,7 @@ import pandas as pd
 
 from zsr.registry import ROOT
 from zsr.report import published_numbers
+from zsr.report.tables.alarms import Alarm
 from zsr.report.tables.statistics import wilson
 
 FILE = ROOT / "resources" / "zeroshot.csv"
@@ -37,27 +38,34 @@ def single_prompts() -> dict[tuple[str, str], tuple[float, ...]]:
     return {key: tuple(sorted(set(group))) for key, group in table.groupby(["backbone", "dataset"])["clean"]}
 
 
-def lines(cells: Iterable[dict]) -> list[dict]:
-    """An alarm for each backbone and dataset whose clean accuracy is off, in the columns of alarms.py."""
-    found, seen = [], set()
+def find(cells: Iterable[dict]) -> list[Alarm]:
+    """An alarm for each backbone and dataset whose clean accuracy is off; `cells` are the summaries of cells."""
+    alarms, checked = [], set()
     for cell in cells:
         model, data = cell["model"], cell["dataset"]
-        key = (model.get("origin"), data["name"])
-        once = (cell["protocol"], model["id"], data["name"])
-        if model["method"] != "clip" or cell["n"] < IMAGES or once in seen:
+        backbone, dataset = model.get("origin"), data["name"]
+        once = (cell["protocol"], model["id"], dataset)
+        if model["method"] != "clip" or cell["n"] < IMAGES or once in checked:
             continue
-        seen.add(once)
+        checked.add(once)
         ensemble = data.get("templates", 0) >= ENSEMBLE
-        known = ((ensembles()[key],) if key in ensembles() else ()) if ensemble else single_prompts().get(key, ())
+        known = _recorded(backbone, dataset, ensemble)
         low, high = (100 * bound for bound in wilson(cell["clean_correct"] / cell["n"], cell["n"]))
         if known and all(value < low - POINTS or value > high + POINTS for value in known):
             ours = 100 * cell["clean_correct"] / cell["n"]
             source = "open_clip" if ensemble else "the papers"
             said = " or ".join(f"{value:g}" for value in known)
-            message = f"{ours:.1f} % clean of {key[0]}, {source} record {said}: activation, pixels, class names?"
-            found.append(
-                {"severity": "alarm", "kind": "not the known accuracy", "protocol": cell["protocol"],
-                 "backbone": model["backbone"], "model": model["name"], "dataset": data["name"],
-                 "attack": cell["attack"]["label"], "eps": cell["eps"], "message": message}
+            message = f"{ours:.1f} % clean of {backbone}, {source} record {said}: activation, pixels, class names?"
+            alarms.append(
+                Alarm("alarm", "not the known accuracy", cell["protocol"], model["backbone"], model["name"], dataset,
+                      cell["attack"]["label"], cell["eps"], message)
             )  # fmt: skip
-    return found
+    return alarms
+
+
+def _recorded(backbone: str, dataset: str, ensemble: bool) -> tuple[float, ...]:
+    """What others recorded with the same kind of prompts, in per cent; empty where nobody did."""
+    if not ensemble:
+        return single_prompts().get((backbone, dataset), ())
+    known = ensembles().get((backbone, dataset))
+    return () if known is None else (known,)

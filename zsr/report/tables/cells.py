@@ -14,13 +14,14 @@ import pandas as pd
 from zsr.errors import ZsrError
 from zsr.report.eps_order import value
 from zsr.report.headline import UNION
+from zsr.report.tables.keys import Condition, Labels, ModelKey, Row
 
 NEAR = 1e-4  # margins closer to zero than this may flip between two correct forward passes
 BALL = 1e-6  # x0 ± ε itself rounds
 
 
 @dataclass(frozen=True)
-class Measured:
+class Cell:
     """One cell: one model, one dataset, one attack, one ε."""
 
     protocol: str
@@ -43,7 +44,7 @@ class Measured:
     label: np.ndarray = field(repr=False)  # [n]
     right: np.ndarray = field(repr=False)  # [n] bool, correct on the clean image
     robust: np.ndarray = field(repr=False)  # [n] bool, correct under attack
-    step: np.ndarray | None = field(default=None, repr=False)  # [n] int32, as in zsr.attacks.Verdicts
+    step: np.ndarray = field(repr=False)  # [n] int32, as in zsr.attacks.Verdicts; empty for a union
     steps: int = 0  # the budget of an attack that is one run of steps, else 0
     seconds: float = 0.0
     zero_shot: bool = True  # False: a read-out that was trained on these very classes
@@ -51,17 +52,28 @@ class Measured:
     backward: int = 0
     spec_hash: str = ""
     follows: str = ""  # the cells whose fallen images were not attacked again
-    signs: dict = field(
-        default_factory=dict, repr=False
-    )  # what the attack's passes showed (`zsr.attacks.core.gradient_signs`)
-    doubted: int = 0  # images that fell in the attack's precision alone
+    signs: dict = field(default_factory=dict, repr=False)  # as `zsr.attacks.core.gradient_signs` counts them
+    unconfirmed: int = 0  # images fooled in the attack's precision and not in float32
     worst_case: bool = False  # whether the protocol asks for the union over its attacks
     faults: tuple[str, ...] = ()  # where rows contradict the summary or themselves
 
     @property
-    def group(self) -> tuple[str, str, str, str]:
-        """What one line of the report is: a model with all of its seeds."""
-        return self.protocol, self.backbone, self.name, self.train_eps
+    def model(self) -> ModelKey:
+        """What one line of the report is about: a model with all of its seeds."""
+        return ModelKey(self.protocol, self.backbone, self.name, self.train_eps)
+
+    @property
+    def condition(self) -> Condition:
+        """The attack and ε of the cell in its protocol."""
+        return Condition(self.protocol, self.attack, self.eps)
+
+    def row(self, labels: Labels) -> Row:
+        """The line of the report that the cell belongs to."""
+        return Row(self.protocol, self.backbone, labels[self.model], self.attack, self.eps)
+
+    def correct(self, quantity: str) -> np.ndarray:
+        """[n] bool, whether the model is right: on clean images ('clean') or under attack ('robust')."""
+        return self.right if quantity == "clean" else self.robust
 
     @property
     def union(self) -> bool:
@@ -69,13 +81,13 @@ class Measured:
         return self.attack_name == "union"
 
 
-def measure(cells: Iterable[dict], rows: Callable[[dict], pd.DataFrame]) -> list[Measured]:
-    """All cells, in the order given, each read once."""
-    seen: dict[bytes, np.ndarray] = {}
-    return [_measure(cell, rows(cell), seen) for cell in cells]
+def read_cells(summaries: Iterable[dict], rows: Callable[[dict], pd.DataFrame]) -> list[Cell]:
+    """All cells, in the order given, each read once; `rows` gives the rows of a summary's cell."""
+    arrays: dict[bytes, np.ndarray] = {}
+    return [_read_cell(summary, rows(summary), arrays) for summary in summaries]
 
 
-def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> Measured:
+def _read_cell(cell: dict, frame: pd.DataFrame, arrays: dict[bytes, np.ndarray]) -> Cell:
     try:
         model, data, attack = cell["model"], cell["dataset"], cell["attack"]
         known = {
@@ -100,7 +112,7 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
             "follows": str(cell["follows"]),
             "worst_case": bool(cell["worst_case"]),
             "signs": cell["signs"],
-            "doubted": int(cell["doubted"]),
+            "unconfirmed": int(cell["unconfirmed"]),
             "seconds": float(cell["seconds"]),
             "forward": int(cell["passes"]["forward"]),
             "backward": int(cell["passes"]["backward"]),
@@ -108,20 +120,20 @@ def _measure(cell: dict, frame: pd.DataFrame, seen: dict[bytes, np.ndarray]) -> 
         }
         order = np.argsort(frame["index"].to_numpy(), kind="stable")
         column = {
-            name: frame[name].to_numpy()[order] for name in frame.columns if name not in ("felled_by", "felled_in")
+            name: frame[name].to_numpy()[order] for name in frame.columns if name not in ("fooled_by", "fooled_in")
         }
         label, robust = column["label"].astype(np.int64), column["robust"].astype(bool)
         right = column["clean"] == label
         step = column["step"].astype(np.int32)
         faults = tuple(_faults(cell, column, right, robust))
     except KeyError as error:
-        place = cell.get("path", cell.get("spec_hash", "?"))
-        raise ZsrError(f"{place}: the summary or its rows lack {error}; delete the cell and run snakemake") from error
+        path = cell.get("path", cell.get("spec_hash", "?"))
+        raise ZsrError(f"{path}: the summary or its rows lack {error}; delete the cell and run snakemake") from error
     if len(order) == 0:
         raise ZsrError(f"{cell.get('path', known['spec_hash'])}: the cell has no rows; delete it and run snakemake")
-    index = _shared(column["index"].astype(np.int64), seen)
-    return Measured(
-        **known, index=index, label=_shared(label, seen), right=right, robust=robust, step=step, faults=faults
+    index = _shared(column["index"].astype(np.int64), arrays)
+    return Cell(
+        **known, index=index, label=_shared(label, arrays), right=right, robust=robust, step=step, faults=faults
     )
 
 
@@ -139,8 +151,9 @@ def _budget(cell: dict) -> int:
     return int(attack.get("steps") or 0)
 
 
-def _shared(array: np.ndarray, seen: dict[bytes, np.ndarray]) -> np.ndarray:
-    return seen.setdefault(array.tobytes(), array)
+def _shared(array: np.ndarray, arrays: dict[bytes, np.ndarray]) -> np.ndarray:
+    """The one array with these values."""
+    return arrays.setdefault(array.tobytes(), array)
 
 
 def _faults(cell: dict, column: dict[str, np.ndarray], right: np.ndarray, robust: np.ndarray) -> Iterable[str]:
@@ -162,49 +175,48 @@ def _faults(cell: dict, column: dict[str, np.ndarray], right: np.ndarray, robust
         yield f"{bad} margins are not finite"
 
 
-def unions(cells: list[Measured]) -> list[Measured]:
-    """The worst case: an image stands only if it stood against every attack run at that ε in that threat model.
+def unions(cells: list[Cell]) -> list[Cell]:
+    """The worst case over all attacks at one ε in one threat model: an image is robust if every attack left it so.
 
-    Of protocols that ask for it alone: whoever reproduces a paper wants its columns and no other.
+    Only of protocols that ask for it: whoever reproduces a paper wants its columns and no other.
     """
-    together: dict[tuple, list[Measured]] = defaultdict(list)
-    for cell in cells:
-        if not cell.worst_case:
-            continue
-        together[(cell.group, cell.id, cell.dataset, cell.threat, cell.eps)].append(cell)
-    threats = {cell.protocol: set() for cell in cells}
+    groups: dict[tuple, list[Cell]] = defaultdict(list)
+    threats: dict[str, set[str]] = defaultdict(set)  # of each protocol
     for cell in cells:
         threats[cell.protocol].add(cell.threat)
+        if cell.worst_case:
+            groups[cell.model, cell.id, cell.dataset, cell.threat, cell.eps].append(cell)
     return [
-        _union(members, UNION if len(threats[members[0].protocol]) == 1 else f"{UNION} {members[0].threat}")
-        for members in together.values()
-        if len(members) > 1
+        _union(attacked, UNION if len(threats[attacked[0].protocol]) == 1 else f"{UNION} {attacked[0].threat}")
+        for attacked in groups.values()
+        if len(attacked) > 1
     ]
 
 
-def _union(members: list[Measured], label: str) -> Measured:
-    first = members[0]
+def _union(cells: list[Cell], label: str) -> Cell:
+    """The union of one model's cells at one ε, on the images that all of them attacked."""
+    first = cells[0]
     common = first.index
-    for member in members[1:]:
-        common = common if member.index is common else np.intersect1d(common, member.index)
-    at = [slice(None) if m.index is common else np.searchsorted(m.index, common) for m in members]
-    robust = np.logical_and.reduce([m.robust[i] for m, i in zip(members, at, strict=True)])
+    for cell in cells[1:]:
+        common = common if cell.index is common else np.intersect1d(common, cell.index)
+    rows = [slice(None) if c.index is common else np.searchsorted(c.index, common) for c in cells]
+    robust = np.logical_and.reduce([c.robust[rows_of_c] for c, rows_of_c in zip(cells, rows, strict=True)])
     return replace(
         first,
         attack=label,
         attack_name="union",
         index=common,
-        label=first.label[at[0]] if first.index is not common else first.label,
-        right=first.right[at[0]],
+        label=first.label[rows[0]] if first.index is not common else first.label,
+        right=first.right[rows[0]],
         robust=robust,
-        step=None,
+        step=np.empty(0, np.int32),
         steps=0,
-        seconds=sum(m.seconds for m in members),
-        forward=sum(m.forward for m in members),
-        backward=sum(m.backward for m in members),
+        seconds=sum(c.seconds for c in cells),
+        forward=sum(c.forward for c in cells),
+        backward=sum(c.backward for c in cells),
         spec_hash="",
         follows="",
         signs={},
-        doubted=0,
+        unconfirmed=0,
         faults=(),
     )

@@ -6,105 +6,133 @@ and with it every model that the paired test cannot tell from it after Holm's co
 
 import itertools
 import zlib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from zsr.report.tables.cells import Measured
+from zsr.report.tables.cells import Cell
+from zsr.report.tables.keys import Column, Labels, Scopes, Table
 from zsr.report.tables.statistics import bootstrap_means, holm, paired_test, percentile_interval
 
 LEVEL = 0.05
-FAMILY = ["protocol", "backbone", "quantity", "attack", "eps", "scope"]  # one table: its tests are corrected together
-COLUMNS = [*FAMILY, "dataset", "a", "b", "n", "share_a", "share_b", "difference", "lo", "hi", "only_a", "only_b",
+FAMILY = [*Table._fields, "scope"]  # the tests of one table and scope are corrected together
+COLUMNS = [*Column._fields, "a", "b", "n", "share_a", "share_b", "difference", "lo", "hi", "only_a", "only_b",
            "test", "p", "p_holm"]  # fmt: skip
 
 
-def paired(cells: list[Measured], labels: dict[tuple, str], scopes: dict[tuple, dict[str, list[str]]]) -> pd.DataFrame:
-    """All pairs of models of one backbone, per set and per mean.
+@dataclass(frozen=True)
+class Outcomes:
+    """Which images of one set a model gets right."""
 
-    `labels`: group -> its name in the report. `scopes`: (protocol, attack, eps) -> {'zero-shot': [sets], …}.
-    """
+    index: np.ndarray  # [n]
+    label: np.ndarray  # [n]
+    correct: np.ndarray  # [n] bool of one seed, int8 or the mean over seeds once they are merged
+
+    def same_images(self, other: "Outcomes") -> bool:
+        pairs = ((self.index, other.index), (self.label, other.label))
+        return all(one is two or np.array_equal(one, two) for one, two in pairs)
+
+
+@dataclass(frozen=True)
+class PairedSet:
+    """Two models, a and b, on the same images of one set."""
+
+    a: np.ndarray  # [n] as `Outcomes.correct`
+    b: np.ndarray
+    difference: np.ndarray  # a - b
+    means: np.ndarray  # bootstrap means of the difference
+
+
+BySet = dict[str, Outcomes]
+
+
+def paired(cells: list[Cell], labels: Labels, scopes: Scopes) -> pd.DataFrame:
+    """All pairs of models of one backbone, per set and per mean."""
     lines: list[dict] = []
-    for (protocol, backbone, quantity, attack, eps), column in _columns(cells, labels).items():
-        table = {"protocol": protocol, "backbone": backbone, "quantity": quantity, "attack": attack, "eps": eps}
-        means = scopes[(protocol, attack, eps)] if quantity == "robust" else scopes[(protocol, "", "0")]
-        for a, b in itertools.combinations(column, 2):
-            lines += [table | line for line in _pair(a, b, column[a], column[b], means, str(table))]
+    for table, models in _tables(cells, labels).items():
+        means = scopes[table.condition]
+        for a, b in itertools.combinations(models, 2):
+            pairs = _paired_sets(a, b, models[a], models[b], table)
+            lines += [table._asdict() | {"a": a, "b": b} | line for line in _lines(pairs, means)]
     frame = pd.DataFrame(lines, columns=COLUMNS)
     for _, family in frame.groupby(FAMILY, sort=False):
         frame.loc[family.index, "p_holm"] = holm(family["p"].tolist())
     return frame
 
 
-def _columns(cells: Iterable[Measured], labels: dict[tuple, str]) -> dict[tuple, dict[str, dict[str, tuple]]]:
-    """(protocol, backbone, quantity, attack, eps) -> model -> set -> (index, label, verdicts averaged over seeds)."""
-    gathered: dict[tuple, dict[str, dict[str, dict[int, tuple]]]] = {}
+def _tables(cells: Iterable[Cell], labels: Labels) -> dict[Table, dict[str, BySet]]:
+    """table -> model -> set -> its outcomes, averaged over seeds."""
+    tables: dict[Table, dict[str, dict[str, dict[int, Outcomes]]]] = {}
     for cell in cells:
-        for quantity, attack, eps, verdicts in (
-            ("robust", cell.attack, cell.eps, cell.robust),
-            ("clean", "", "0", cell.right),
+        for table, correct in (
+            (Table(cell.protocol, cell.backbone, "robust", cell.attack, cell.eps), cell.robust),
+            (Table(cell.protocol, cell.backbone, "clean", "", "0"), cell.right),
         ):
-            key = (cell.protocol, cell.backbone, quantity, attack, eps)
-            sets = gathered.setdefault(key, {}).setdefault(labels[cell.group], {})
-            seeds = sets.setdefault(cell.dataset, {})
-            if cell.seed not in seeds or len(seeds[cell.seed][0]) < len(cell.index):  # clean: the largest cell speaks
-                seeds[cell.seed] = (cell.index, cell.label, verdicts)
+            models = tables.setdefault(table, {})
+            seeds = models.setdefault(labels[cell.model], {}).setdefault(cell.dataset, {})
+            if cell.seed not in seeds or len(seeds[cell.seed].index) < len(cell.index):  # clean: of the largest cell
+                seeds[cell.seed] = Outcomes(cell.index, cell.label, correct)
     return {
-        key: {
+        table: {
             model: {name: merged for name, seeds in sets.items() if (merged := _over_seeds(list(seeds.values())))}
             for model, sets in models.items()
         }
-        for key, models in gathered.items()
+        for table, models in tables.items()
     }
 
 
-def _over_seeds(seeds: list[tuple]) -> tuple | None:
-    index, label, first = seeds[0]
-    if any(other is not index and not np.array_equal(other, index) for other, _, _ in seeds[1:]):
-        return None  # seeds saw different images: nothing to pair
+def _over_seeds(seeds: list[Outcomes]) -> Outcomes | None:
+    """The mean over seeds; None where they saw different images, which leaves nothing to pair."""
+    first = seeds[0]
+    if any(seed.index is not first.index and not np.array_equal(seed.index, first.index) for seed in seeds[1:]):
+        return None
     if len(seeds) == 1:
-        return index, label, first.astype(np.int8)
-    return index, label, np.mean([verdicts for _, _, verdicts in seeds], axis=0)
+        return Outcomes(first.index, first.label, first.correct.astype(np.int8))
+    return Outcomes(first.index, first.label, np.mean([seed.correct for seed in seeds], axis=0))
 
 
-def _pair(a: str, b: str, ours: dict, theirs: dict, means: dict[str, list[str]], key: str) -> Iterable[dict]:
-    names = [name for name in ours if name in theirs and _same_images(ours[name], theirs[name])]
-    differences = {name: ours[name][2] - theirs[name][2] for name in names}
-    # keyed by what is compared: a further model or set in the config moves no interval of this pair
-    draws = {
-        name: bootstrap_means(d, np.random.default_rng(zlib.crc32(f"{key}|{a}|{b}|{name}".encode())))
-        for name, d in differences.items()
-    }
-    for name in names:
-        yield _line(a, b, "set", name, [name], ours, theirs, differences, draws)
-    for scope, members in means.items():
-        if len(members) > 0 and all(name in differences for name in members):
-            yield _line(a, b, scope, "", members, ours, theirs, differences, draws)
+def _paired_sets(a: str, b: str, of_a: BySet, of_b: BySet, table: Table) -> dict[str, PairedSet]:
+    """The sets on which both models saw the same images.
+
+    Bootstrap draws are keyed by what is compared, so a further model or set in the config moves no interval of a pair.
+    """
+    pairs = {}
+    for name, one in of_a.items():
+        other = of_b.get(name)
+        if other is not None and one.same_images(other):
+            difference = one.correct - other.correct
+            key = zlib.crc32(f"{table._asdict()}|{a}|{b}|{name}".encode())
+            draws = bootstrap_means(difference, np.random.default_rng(key))
+            pairs[name] = PairedSet(one.correct, other.correct, difference, draws)
+    return pairs
 
 
-def _same_images(one: tuple, other: tuple) -> bool:
-    return all(x is y or np.array_equal(x, y) for x, y in zip(one[:2], other[:2], strict=True))
+def _lines(pairs: dict[str, PairedSet], means: dict[str, list[str]]) -> Iterator[dict]:
+    """The comparison on each set, then on each mean whose sets are all there."""
+    for name, pair in pairs.items():
+        yield {"scope": "set", "dataset": name} | _compare([pair])
+    for scope, names in means.items():
+        if names and all(name in pairs for name in names):
+            yield {"scope": scope, "dataset": ""} | _compare([pairs[name] for name in names])
 
 
-def _line(a: str, b: str, scope: str, dataset: str, members: list[str], ours: dict, theirs: dict, differences: dict,
-          draws: dict) -> dict:  # fmt: skip
-    chosen = [differences[name] for name in members]
-    lo, hi = percentile_interval(np.mean([draws[name] for name in members], axis=0))
-    test, p = paired_test(chosen)
+def _compare(pairs: list[PairedSet]) -> dict:
+    """The difference of two models, as the mean over some sets."""
+    differences = [pair.difference for pair in pairs]
+    lo, hi = percentile_interval(np.mean([pair.means for pair in pairs], axis=0))
+    test, p = paired_test(differences)
     return {
-        "scope": scope,
-        "dataset": dataset,
-        "a": a,
-        "b": b,
-        "n": sum(len(d) for d in chosen),
-        "share_a": float(np.mean([ours[name][2].mean() for name in members])),
-        "share_b": float(np.mean([theirs[name][2].mean() for name in members])),
-        "difference": float(np.mean([d.mean() for d in chosen])),
+        "n": sum(len(d) for d in differences),
+        "share_a": float(np.mean([pair.a.mean() for pair in pairs])),
+        "share_b": float(np.mean([pair.b.mean() for pair in pairs])),
+        "difference": float(np.mean([d.mean() for d in differences])),
         "lo": lo,
         "hi": hi,
-        "only_a": sum(int((d > 0).sum()) for d in chosen),
-        "only_b": sum(int((d < 0).sum()) for d in chosen),
+        "only_a": sum(int((d > 0).sum()) for d in differences),
+        "only_b": sum(int((d < 0).sum()) for d in differences),
         "test": test,
         "p": p,
     }
@@ -114,21 +142,24 @@ class Marks:
     """Looks up, per column, the best model and the models that the paired test cannot tell from it."""
 
     def __init__(self, pairs: pd.DataFrame) -> None:
-        columns = [*FAMILY, "dataset", "a", "b", "p_holm"]
-        self._p: dict[tuple, float] = {}
-        for *key, a, b, p in pairs[columns].itertuples(index=False, name=None):
-            self._p[(*key, a, b)] = self._p[(*key, b, a)] = p
+        self._p: dict[Column, dict[tuple[str, str], float]] = defaultdict(dict)
+        for *column, a, b, p in pairs[[*Column._fields, "a", "b", "p_holm"]].itertuples(index=False, name=None):
+            of_column = self._p[Column(*column)]
+            of_column[a, b] = of_column[b, a] = p
 
-    def mark(self, key: tuple, shares: dict[str, float], bounds: dict[str, tuple[float, float]]) -> dict[str, str]:
+    def mark(self, column: Column, shares: dict[str, float], bounds: dict[str, tuple[float, float]]) -> dict[str, str]:
         """model -> 'best', 'tie' or ''. Without a paired test (other images), overlapping intervals tie."""
         shares = {model: share for model, share in shares.items() if not np.isnan(share)}
         if len(set(shares.values())) < 2:  # of equals, at 0 % say, none is best
             return dict.fromkeys(shares, "")
         best = max(shares.values())
         leader = next(model for model, share in shares.items() if share == best)
+        leaders_low, _ = bounds[leader]
+        tests = self._p.get(column, {})
         result = {}
         for model, share in shares.items():
-            p = self._p.get((*key, leader, model))
-            untold = p >= LEVEL if p is not None else bounds[model][1] >= bounds[leader][0]
+            p = tests.get((leader, model))
+            _, high = bounds[model]
+            untold = p >= LEVEL if p is not None else high >= leaders_low
             result[model] = "best" if share == best else "tie" if untold else ""
         return result
