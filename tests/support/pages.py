@@ -8,7 +8,7 @@ import time
 from support import synthetic
 from zsr.report.figures import build
 from zsr.report.page import page
-from zsr.report.tables import build as tables
+from zsr.report.tables.build import build_tables
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -17,7 +17,7 @@ TITLE = "<script>alert(1)</script> {{data}} results"
 
 
 def render(results, title=TITLE):
-    built = tables.build(results.cells, results.rows, results.models)
+    built = build_tables(results.cells, results.rows, results.models)
     specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
     start = time.monotonic()
     text = page.render(

@@ -16,7 +16,7 @@ from zsr.methods.core.task import Task
 from zsr.models.backbone import build
 from zsr.models.word_tokenizer import vocabulary
 from zsr.report.page import costs
-from zsr.report.tables import build as tables
+from zsr.report.tables.build import build_tables
 from zsr.training import fine_tune
 from zsr.training.checkpoint import Checkpoint
 from zsr.training.pass_counter import Passes
@@ -110,7 +110,7 @@ def test_counting_leaves_nothing_behind_and_changes_no_bit(tmp_path, monkeypatch
 
 def test_the_report_shows_them():
     results = synthetic.make(seeds=(0, 1))
-    built = tables.build(results.cells, results.rows, results.models)
+    built = build_tables(results.cells, results.rows, results.models)
     page = costs.html(built["training"])
     rows = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
     assert [unescape(item) for item in rows[0]][:4] == ["backbone", "model", "s", "ms per step"]
