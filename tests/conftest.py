@@ -10,6 +10,14 @@ from filelock import FileLock
 from support.project import MINI, Project, copy_project
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that needs the finished miniature DAG is slow: making it takes minutes."""
+    for item in items:
+        if "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The miniature DAG, run to its end; once, also where several processes share the tests."""

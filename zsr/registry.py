@@ -1,4 +1,4 @@
-"""Components found by name: `zsr/<kind>/<name>.py` holds one dataclass, its fields are the component's settings.
+"""Finds components by name: `zsr/<kind>/<name>.py` holds one dataclass, its fields are the component's settings.
 
 `describe` reads settings and defaults from the syntax tree, so that the plan (which every cluster job parses again)
 never imports torch; `load` imports the one module that is named. No package imports all of its components: a job
@@ -57,12 +57,12 @@ def tree(path: Path) -> ast.Module:
 @cache
 def names(kind: str) -> tuple[str, ...]:
     """All components of a kind, as the config writes them."""
-    found = []
+    components = []
     for path in sorted((PACKAGE / kind).glob("*.py")):
         definition = _class_of(path)
         if definition and BASES[kind] in _lineage(path, definition):
-            found.append(path.stem.replace("_", "-"))
-    return tuple(found)
+            components.append(path.stem.replace("_", "-"))
+    return tuple(components)
 
 
 def component_path(kind: str, name: str, where: str = "") -> Path:
@@ -78,8 +78,7 @@ def describe(kind: str, name: str) -> Description:
     path = component_path(kind, name)
     settings: dict[str, Setting] = {}
     constants: dict[str, object] = {}
-    definition = _class_of(path)
-    for owner, body in reversed(_chain(path, definition)):
+    for owner, body in reversed(_chain(path, _component_class(path))):
         _read_fields(owner, body, settings, constants)
     return Description(name, path, settings, constants)
 
@@ -88,7 +87,10 @@ def describe(kind: str, name: str) -> Description:
 def fields_of(path: Path, name: str) -> dict[str, Setting]:
     """The settings of one dataclass of a file, such as a training recipe."""
     settings: dict[str, Setting] = {}
-    for owner, body in reversed(_chain(*_find_class(path, name))):
+    definition = _find_class(path, name)
+    if definition is None:
+        raise ZsrError(f"{path}: has no class '{name}'")
+    for owner, body in reversed(_chain(*definition)):
         _read_fields(owner, body, settings, {})
     return settings
 
@@ -98,7 +100,7 @@ def overrides(kind: str, name: str, function: str) -> bool:
     path = component_path(kind, name)
     return any(
         isinstance(node, ast.FunctionDef) and node.name == function
-        for _, body in _chain(path, _class_of(path))
+        for _, body in _chain(path, _component_class(path))
         if body.name != BASES[kind]
         for node in body.body
     )
@@ -110,7 +112,7 @@ def load(kind: str, name: str) -> type:
     if not path.is_file():
         component_path(kind, name)  # says which are known; reads them all
     module: ModuleType = importlib.import_module(f"zsr.{kind.replace('/', '.')}.{path.stem}")
-    return getattr(module, _class_of(path).name)
+    return getattr(module, _component_class(path).name)
 
 
 # -- reading classes by ast ------------------------------------------------------------------------------------------
@@ -125,6 +127,14 @@ def _class_of(path: Path) -> ast.ClassDef | None:
     return None
 
 
+def _component_class(path: Path) -> ast.ClassDef:
+    """The class named after the file of a component."""
+    definition = _class_of(path)
+    if definition is None:
+        raise ZsrError(f"{path}: has no class named after the file; name the component's class so")
+    return definition
+
+
 def _lineage(path: Path, definition: ast.ClassDef) -> set[str]:
     return {base.id for _, body in _chain(path, definition) for base in body.bases if isinstance(base, ast.Name)}
 
@@ -133,8 +143,8 @@ def _chain(path: Path, definition: ast.ClassDef) -> list[tuple[Path, ast.ClassDe
     """The class and its bases inside the project, nearest first."""
     chain = [(path, definition)]
     for base in definition.bases:
-        if isinstance(base, ast.Name) and (found := _find_class(path, base.id)):
-            chain += _chain(*found)
+        if isinstance(base, ast.Name) and (definition_of_base := _find_class(path, base.id)):
+            chain += _chain(*definition_of_base)
     return chain
 
 

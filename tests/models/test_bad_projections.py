@@ -14,6 +14,9 @@ from support.encoders import projection_file
 from support.project import refused
 
 from zsr.models import dual_parts
+from zsr.models.backbone import Backbone
+from zsr.models.kinds.dual import Dual, Tower
+from zsr.models.text_vectors import StoredTexts
 
 SCALE = np.float32(20.0)
 PROJECTIONS: dict[str, tuple[dict, str]] = {
@@ -33,21 +36,13 @@ PROJECTIONS: dict[str, tuple[dict, str]] = {
 }
 
 
-class Places:
-    """The places of a projection in a model of 5 features and 16 dimensions."""
-
-    def __init__(self) -> None:
-        self.clip = torch.nn.Module()
-        self.clip.visual = torch.nn.Module()
-        self.clip.visual.proj = torch.nn.Linear(5, 16)
-        self.clip.text_mean = torch.zeros(16)
-        self.clip.logit_scale = torch.nn.Parameter(torch.zeros(()))
-
-
-def projected(path: Path) -> Places:
-    made = Places()
-    dual_parts.project(made, dual_parts.projection(path), path)
-    return made
+def projected(path: Path) -> Dual:
+    """A model of 5 features and 16 dimensions with the projection of a file."""
+    clip = Dual(Tower(torch.nn.Identity(), 5, 16), StoredTexts({"texts": 1, "width": 16, "bytes": 1}))
+    tokenize = clip.text.tokenize
+    backbone = Backbone(clip, mean=[0.5], std=[0.5], image_size=8, embed_dim=16, tokenize=tokenize)
+    dual_parts.project(backbone, dual_parts.projection(path), path)
+    return clip
 
 
 @pytest.mark.parametrize("what", PROJECTIONS)
@@ -102,7 +97,7 @@ def test_a_projection_in_every_order_and_precision(tmp_path: Path):
     half = {name: torch.from_numpy(np.array(value)).bfloat16() for name, value in arrays.items()}
     save_file(half, tmp_path / "half.safetensors")
     turned = projected(tmp_path / "turned.npz")
-    assert torch.equal(turned.clip.visual.proj.weight, plain.clip.visual.proj.weight)
+    assert torch.equal(turned.visual.proj.weight, plain.visual.proj.weight)
     found = projected(tmp_path / "half.safetensors")
-    assert torch.equal(found.clip.visual.proj.weight, half["proj_weight"].float())
-    assert torch.equal(found.clip.text_mean, half["text_mean"].float())
+    assert torch.equal(found.visual.proj.weight, half["proj_weight"].float())
+    assert torch.equal(found.text_mean, half["text_mean"].float())

@@ -2,7 +2,7 @@
 
 An archive that tries to escape is refused all the same, since it is not the archive that it claims to be: a name with
 `..`, an absolute name, a link that leaves it, far more bytes than its own size. A compressed tar has no index: its
-names cost one pass over it, and so does `stream`, which is why images are read in the order of the archive.
+names cost one pass over it, and so does `stream`, so images are read in the order of the archive.
 """
 
 import hashlib

@@ -1,12 +1,13 @@
-"""The environment variables that a job may read: those that change no number."""
+"""Refuses code of a job an environment variable that could change a number."""
 
 import os
 import sys
+from types import FrameType
 
 from zsr.errors import ZsrError
 from zsr.guard.watch import WATCH, is_unwatched, of_project, unwatched
 
-# Variables that code of the project may read in a job, since no number depends on them. Others belong into a setting.
+# Variables that code of the project may read in a job, since no number depends on them. Others become settings.
 HARMLESS = {
     "ZSR_DATA", "ZSR_DOWNLOAD", "ZSR_WORKERS", "ZSR_RETRY_SECONDS",  # where bytes lie, how they are fetched
     "ZSR_TRACEBACK", "PATH", "HOME",
@@ -22,7 +23,7 @@ CHANGING = (
 )  # fmt: skip
 
 
-class Environment(type(os.environ)):
+class Environment(os._Environ):
     """`os.environ` that refuses code of the project a variable which could change a number."""
 
     def __getitem__(self, key: str) -> str:
@@ -32,8 +33,8 @@ class Environment(type(os.environ)):
 
 
 def refuse_variable(key: str) -> None:
-    """Raise if the one who asks is code of the project; compiled code has no frame, and looks like its caller."""
-    frame = sys._getframe(2)
+    """Raise if code of the project reads the variable; compiled code has no frame and counts as its caller."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(("<frozen os", "<frozen _collections_abc")):
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename in WATCH.asking:
@@ -45,7 +46,7 @@ def refuse_variable(key: str) -> None:
 
 
 def refuse_changing_variables() -> None:
-    """Variables of libraries that change numbers must not be set for a job."""
+    """Raise if a variable is set by which a library changes numbers."""
     with unwatched():
         for name in CHANGING:
             if os.environ.get(name):

@@ -1,4 +1,4 @@
-"""The start of the watch in a job's process, before its script is loaded."""
+"""Starts the watch in a job's process, before its script is loaded."""
 
 import os
 import struct
@@ -6,6 +6,7 @@ import sys
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from types import ModuleType
 
+from zsr.errors import ZsrError
 from zsr.guard.environment import Environment
 from zsr.guard.watch import WATCH, is_unwatched
 
@@ -14,7 +15,7 @@ FIRST = ("workflow", "workflow.scripts", "zsr", "zsr.guard", "zsr.guard.watch", 
 
 
 def watch_job() -> None:
-    """Called by `workflow/scripts/__init__.py`, before the script of a job is loaded."""
+    """Watch this process from here on; called by `workflow/scripts/__init__.py`."""
     if WATCH.on or not (sys.argv[:1] == ["-m"] or is_child()):
         return
     WATCH.on = True
@@ -31,8 +32,11 @@ def is_child() -> bool:
 
 
 def check_first(module: ModuleType) -> None:
-    """The few modules that Python loaded in its own way: was their bytecode that of their source?"""
-    path, cached = module.__file__, module.__spec__.cached
+    """Note a module that Python loaded in its own way, and whether its bytecode was that of its source."""
+    path, spec = module.__file__, module.__spec__
+    if path is None or spec is None:
+        raise ZsrError(f"{module.__name__}: was not imported from a file; run the job from a checkout")
+    cached = spec.cached
     with open(path, "rb") as file:
         data = file.read()
     WATCH.imports(path, data)

@@ -1,4 +1,4 @@
-"""What this process has imported and opened of the project, and the files that it may use."""
+"""Notes which files of the project this process imports and opens, and refuses those outside its fingerprint."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from zsr.errors import ZsrError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-PREFIXES = [prefix for place in (sys.prefix, sys.base_prefix) for prefix in (place, os.path.realpath(place))]
+PREFIXES = [spelling for prefix in (sys.prefix, sys.base_prefix) for spelling in (prefix, os.path.realpath(prefix))]
 ELSEWHERE = tuple(  # a checkout may lie in /usr/src
     os.path.join(prefix, "")
     for prefix in (*PREFIXES, "/proc", "/sys", "/dev")
@@ -26,7 +26,7 @@ class Watch:
         self.asking: set[str] = set()  # imported files that mention the environment, as stack frames name them
         self.allowed: frozenset[str] | None = None  # the fingerprint's files, once the spec is known
         self.own: set[str] = set()  # files and folders of the user: specs hold their digests, or what they say
-        self.faults: list[str] = []  # found before anybody could be told
+        self.faults: list[str] = []  # mistakes before `check`, which raises the first
         self.on = False
         self.quiet = threading.local()
 
@@ -50,7 +50,7 @@ class Watch:
                 with open(os.path.join(ROOT, name), "rb") as file:
                     data = file.read()
             except OSError:
-                return  # the caller will hear of it
+                return  # the caller gets the same error
         self._note(name, data)
 
     def _note(self, name: str, data: bytes) -> None:
@@ -70,7 +70,7 @@ class Watch:
         )
 
     def _is_own(self, name: str) -> bool:
-        return any(name == place or name.startswith(f"{place}/") for place in self.own)
+        return any(name == path or name.startswith(f"{path}/") for path in self.own)
 
     def check(self, files: dict[str, str]) -> None:
         """From here on only these files may be used; raise if others have been."""
@@ -88,11 +88,11 @@ WATCH = Watch()
 def of_project(path: str) -> str | None:
     """The path relative to the checkout; None for what lies elsewhere, is hidden, installed or compiled."""
     for spelling in (os.path.abspath, os.path.realpath):  # a link in the checkout counts under its own name
-        place = spelling(path)
-        if place.startswith(ELSEWHERE):
+        spelled = spelling(path)
+        if spelled.startswith(ELSEWHERE):
             return None
-        if place.startswith(ROOT + os.sep):
-            name = place[len(ROOT) + 1 :]
+        if spelled.startswith(ROOT + os.sep):
+            name = spelled[len(ROOT) + 1 :]
             parts = name.split(os.sep)
             hidden = parts[0].startswith(".") or parts[0].endswith(".egg-info") or "__pycache__" in parts
             return None if hidden else name
@@ -101,7 +101,7 @@ def of_project(path: str) -> str | None:
 
 @contextmanager
 def unwatched() -> Iterator[None]:
-    """For reading that makes no result: planning again, fingerprints, advice for messages."""
+    """Do not watch what this thread reads for no result: planning again, fingerprints, advice for messages."""
     before = getattr(WATCH.quiet, "on", False)
     WATCH.quiet.on = True
     try:
@@ -115,9 +115,9 @@ def is_unwatched() -> bool:
     return getattr(WATCH.quiet, "on", False)
 
 
-def own(*places: str | os.PathLike) -> None:
-    """Files and folders of the user that a job may read: what is in them is held by specs, digests and records."""
-    for place in places:
-        for spelling in (os.path.abspath(place), os.path.realpath(place)):
-            if spelling.startswith(ROOT + os.sep):
-                WATCH.own.add(spelling[len(ROOT) + 1 :])
+def own(*paths: str | os.PathLike) -> None:
+    """Let a job read files and folders of the user: specs, digests and records hold what is in them."""
+    for path in paths:
+        for spelled in (os.path.abspath(path), os.path.realpath(path)):
+            if spelled.startswith(ROOT + os.sep):
+                WATCH.own.add(spelled[len(ROOT) + 1 :])

@@ -6,6 +6,7 @@ Normalisation comes after each sum (post-LN). Tensors have the names of the chec
 file is loaded as it is. Nothing is drawn: weights come from a file, always.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 LEFT_OUT = ("pooler.", "embeddings.position_ids", "cls.")  # heads of the pretraining, and a buffer that only counts
 
 
@@ -92,8 +93,7 @@ class Bert(nn.Module):
                 "LayerNorm": nn.LayerNorm(width, shape.layer_norm_eps),
             }
         )
-        layers = nn.ModuleList(BertLayer(shape) for _ in range(shape.num_hidden_layers))
-        self.encoder = nn.ModuleDict({"layer": layers})
+        self.encoder = Encoder(shape)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         parts = self.embeddings
@@ -101,9 +101,26 @@ class Bert(nn.Module):
         first = torch.zeros_like(places)  # one sentence: every token is of type 0
         x = parts["word_embeddings"](ids) + parts["position_embeddings"](places)
         x = parts["LayerNorm"](x + parts["token_type_embeddings"](first))
-        for layer in self.encoder["layer"]:
+        for layer in self.encoder.layer:
             x = layer(x, mask[:, None, None, :])
         return x
+
+
+class Encoder(nn.Module):
+    """The layers, under the name that checkpoints give them."""
+
+    def __init__(self, shape: BertShape) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(BertLayer(shape) for _ in range(shape.num_hidden_layers))
+
+
+class Attention(nn.Module):
+    """The projections of an attention; checkpoints call those of query, key and value `self`."""
+
+    def __init__(self, width: int, shape: BertShape) -> None:
+        super().__init__()
+        self.self = nn.ModuleDict({name: Linear(width, width) for name in ("query", "key", "value")})
+        self.output = _output(width, width, shape)
 
 
 class BertLayer(nn.Module):
@@ -113,15 +130,14 @@ class BertLayer(nn.Module):
         super().__init__()
         width, inner = shape.hidden_size, shape.intermediate_size
         self.heads, self.activation = shape.num_attention_heads, ACTIVATIONS[shape.hidden_act]
-        projections = nn.ModuleDict({name: Linear(width, width) for name in ("query", "key", "value")})
-        self.attention = nn.ModuleDict({"self": projections, "output": _output(width, width, shape)})
+        self.attention = Attention(width, shape)
         self.intermediate = nn.ModuleDict({"dense": Linear(width, inner)})
         self.output = _output(inner, width, shape)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        q, k, v = (self._split(self.attention["self"][name](x)) for name in ("query", "key", "value"))
+        q, k, v = (self._split(self.attention.self[name](x)) for name in ("query", "key", "value"))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # [P, heads, L, D / heads]
-        x = self._sum(self.attention["output"], mixed.transpose(1, 2).flatten(2), x)
+        x = self._sum(self.attention.output, mixed.transpose(1, 2).flatten(2), x)
         return self._sum(self.output, self.activation(self.intermediate["dense"](x)), x)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -137,10 +153,10 @@ def _output(inputs: int, width: int, shape: BertShape) -> nn.ModuleDict:
     return nn.ModuleDict(parts)
 
 
-def tensors_of(found: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def tensors_of(stored: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The encoder's tensors of a checkpoint, float32: without the prefix and the heads that some have."""
-    plain = {name.removeprefix("bert."): value for name, value in found.items()}
-    if len(plain) < len(found):
+    plain = {name.removeprefix("bert."): value for name, value in stored.items()}
+    if len(plain) < len(stored):
         raise ZsrError(
             f"{path}: names some tensors with the prefix 'bert.' and without it; nobody knows which are meant"
         )

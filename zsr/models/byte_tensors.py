@@ -1,4 +1,4 @@
-"""Text inside a model's weights: bytes as a uint8 tensor, so that one safetensors file holds all that a model needs."""
+"""Keeps bytes (a tokenizer's file, texts) as a uint8 tensor, so that one safetensors file holds all of a model."""
 
 import torch
 from torch import Tensor

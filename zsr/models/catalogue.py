@@ -33,10 +33,10 @@ CLIP_PIXELS = {
 @cache
 def folder() -> Path:
     """Where open_clip is installed."""
-    found = importlib.util.find_spec("open_clip")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("open_clip")
+    if spec is None or not spec.submodule_search_locations:
         raise ZsrError("open_clip is not installed; run `make venv`")
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 @cache
@@ -51,7 +51,8 @@ def _pretrained() -> ModuleType:
     package = ModuleType(SHADOW)
     package.__path__ = [str(folder())]
     held = {name: sys.modules.get(name) for name in ABSENT}
-    sys.modules |= {SHADOW: package} | dict.fromkeys(ABSENT)
+    sys.modules[SHADOW] = package
+    sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]  # None: absent
     try:
         return importlib.import_module(f"{SHADOW}.pretrained")
     finally:
@@ -105,8 +106,8 @@ def _pixels(given: dict) -> dict:
 
 def usual_pixels(name: str) -> dict:
     """What all tags of an architecture agree on (SigLIP's are no CLIP's); CLIP's if they differ or there are none."""
-    found = [_pixels(weights) for weights in tags(name).values()]
-    return found[0] if found and all(other == found[0] for other in found) else _pixels({})
+    by_tag = [_pixels(weights) for weights in tags(name).values()]
+    return by_tag[0] if by_tag and all(other == by_tag[0] for other in by_tag) else _pixels({})
 
 
 def tokenizer(text: dict, where: str) -> dict:
@@ -139,7 +140,7 @@ def tagged(name: str, tag: str, where: str) -> tuple[dict, dict]:
         have = "QuickGELU" if config.get("quick_gelu") else "GELU"
         need = "QuickGELU" if weights.get("quick_gelu") else "GELU"
         raise ZsrError(f"{where}: '{tag}' was trained with {need}, '{name}' computes {have} (points lost); {cure}")
-    return definition(config, weights, where), {"tag": f"{name}:{tag}", **_place(weights)}
+    return definition(config, weights, where), {"tag": f"{name}:{tag}", **_hub_file(weights)}
 
 
 def twin(name: str, tag: str) -> str | None:
@@ -155,8 +156,8 @@ def _gelu(name: str) -> str:
     return "with QuickGELU" if name.endswith("-quickgelu") else "without QuickGELU"
 
 
-def _place(weights: dict) -> dict:
-    """Repository and file on the hub, where every tag of open_clip lies."""
+def _hub_file(weights: dict) -> dict:
+    """Repository and file on the hub, which has the weights of every tag of open_clip."""
     repository, _, file = weights["hf_hub"].rpartition("/")
     return {"hub": repository, "file": file}
 
@@ -164,7 +165,7 @@ def _place(weights: dict) -> dict:
 def needs_tower(definition: dict | None) -> str | None:
     """Why a method that needs the patch tokens of a VisionTransformer cannot have this tower; None if it can.
 
-    A hub model whose config nobody has read yet gets the benefit of the doubt: its job looks again.
+    A hub model whose config is not read yet is admitted: its job checks again.
     """
     if definition is None:
         return None

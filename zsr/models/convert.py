@@ -1,4 +1,4 @@
-"""A checkpoint becomes the weights of a backbone: each tensor by name and shape, float32, none missing or left over."""
+"""Converts a checkpoint to the weights of a backbone: each tensor by name and shape, float32, none missing or left."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ from zsr.models.tensor_file import check_finite, check_kind
 from zsr.storage.unreadable import reading
 
 TEXT = ("text.", "transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
-ROUNDING = {"rtol": 1e-3, "atol": 1e-7}  # fp16 rounds by up to 4.9e-4 of a value, and below 6.1e-5 by up to 3e-8
+RTOL, ATOL = 1e-3, 1e-7  # fp16 rounds by up to 4.9e-4 of a value, and below 6.1e-5 by up to 3e-8
 TEXT_IDS = "text.transformer.embeddings.position_ids"  # a buffer that transformers dropped in 4.31
 
 
@@ -67,10 +67,10 @@ def changed(tower: dict[str, Tensor], base: dict[str, Tensor], path: Path) -> di
                 f"{list(own[name].shape)} here"
             )
         check_kind(name, tower[name], own[name], path)
-    found = {name: value.to(own[name].dtype) for name, value in tower.items()}
-    for name, value in found.items():
+    rounded = {name: value.to(own[name].dtype) for name, value in tower.items()}
+    for name, value in rounded.items():
         check_finite(name, value, path)
-    return {name: value.contiguous() for name, value in found.items() if not torch.equal(value, own[name])}
+    return {name: value.contiguous() for name, value in rounded.items() if not torch.equal(value, own[name])}
 
 
 def check_text(rest: dict[str, Tensor], base: dict[str, Tensor], path: Path) -> None:
@@ -84,7 +84,7 @@ def check_text(rest: dict[str, Tensor], base: dict[str, Tensor], path: Path) -> 
     for name in shared:
         check_kind(name, rest[name], base[name], path)
         one, other = rest[name].float(), base[name].float()
-        if one.shape != other.shape or not torch.allclose(one, other, **ROUNDING):
+        if one.shape != other.shape or not torch.allclose(one, other, RTOL, ATOL):
             raise _other_text(path, f"'{name.removeprefix('text.')}' differs")
 
 

@@ -1,11 +1,11 @@
-"""Files of the Hugging Face hub: from its cache or the network, and one line where both fail.
+"""Gets files of the Hugging Face hub from its cache or the network; one line says it where both fail.
 
-Where files lie is the hub's own affair (HF_HOME, HF_HUB_CACHE), and so is whether it may ask the network
-(HF_HUB_OFFLINE): what `hf download` or open_clip fetched before is found here.
+The hub's own variables say where its files lie (HF_HOME, HF_HUB_CACHE) and whether the network may be asked
+(HF_HUB_OFFLINE): what `hf download` or open_clip fetched before is used.
 """
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from zsr.errors import ZsrError
@@ -42,9 +42,9 @@ def find_first(repository: str, files: Iterable[str], revision: str | None = Non
 
     own(HF_HOME, HF_HUB_CACHE)
     files = list(files)
-    place = f"hub repository {repository}" + (f" ({revision})" if revision else "")
+    source = f"hub repository {repository}" + (f" ({revision})" if revision else "")
     for file in files:
-        if isinstance(path := _cached(try_to_load_from_cache, repository, file, revision, place), str):
+        if isinstance(path := _cached(try_to_load_from_cache, repository, file, revision, source), str):
             return Path(path)
     for file in files:
         try:
@@ -55,26 +55,27 @@ def find_first(repository: str, files: Iterable[str], revision: str | None = Non
             if getattr(error, "errno", None) in LOCAL:
                 raise  # the disk, not the network: the job says which file
             if isinstance(error, GatedRepoError):
-                raise ZsrError(f"{place}: gated; accept its licence there and log in with `hf auth login`") from error
+                raise ZsrError(f"{source}: gated; accept its licence there and log in with `hf auth login`") from error
             if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
-                raise ZsrError(f"{place}: the hub has no such repository or revision; correct its name") from error
+                raise ZsrError(f"{source}: the hub has no such repository or revision; correct its name") from error
             if isinstance(error, HfHubHTTPError):
-                raise ZsrError(f"{place}: {file}: the hub answered {_first_line(error)}; try again later") from error
+                raise ZsrError(f"{source}: {file}: the hub answered {_first_line(error)}; try again later") from error
             folder = Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
             raise ZsrError(
-                f"{place}: {' or '.join(files)} is not in {folder} and the hub cannot be reached; where there is a "
+                f"{source}: {' or '.join(files)} is not in {folder} and the hub cannot be reached; where there is a "
                 f"network run `hf download {repository} {file}` and copy that folder here"
             ) from error
         except HFValidationError as error:
-            raise ZsrError(f"{place}: not a name of a repository; write org/model") from error
-    raise ZsrError(f"{place}: has none of {', '.join(files)}; it is not in open_clip's format")
+            raise ZsrError(f"{source}: not a name of a repository; write org/model") from error
+    raise ZsrError(f"{source}: has none of {', '.join(files)}; it is not in open_clip's format")
 
 
-def _cached(look: object, repository: str, file: str, revision: str | None, place: str) -> object:
+def _cached(look: Callable[..., object], repository: str, file: str, revision: str | None, source: str) -> object:
+    """The path of a file in the cache, as a text; anything else where it is not there."""
     try:
         return look(repository, file, revision=revision)
     except ValueError as error:  # HFValidationError is one
-        raise ZsrError(f"{place}: not a name of a repository; write org/model") from error
+        raise ZsrError(f"{source}: not a name of a repository; write org/model") from error
 
 
 def _first_line(error: Exception) -> str:

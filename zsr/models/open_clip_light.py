@@ -38,7 +38,7 @@ def _without_init() -> Iterator[None]:
     replaced = [name for name in (*PASSED_BY, *ABSENT) if name not in sys.modules]
     try:
         for name in replaced:
-            sys.modules[name] = None if name in ABSENT else bare(name)
+            sys.modules[name] = None if name in ABSENT else bare(name)  # type: ignore[assignment]  # None: absent
         yield
     finally:
         for name in replaced:
@@ -52,5 +52,8 @@ def bare(name: str) -> ModuleType:
     if parent:
         module.__path__ = [f"{path}/{leaf}" for path in sys.modules[parent].__path__]
     else:
-        module.__path__ = list(importlib.util.find_spec(name).submodule_search_locations)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.submodule_search_locations is None:
+            raise ModuleNotFoundError(f"no package {name}", name=name)
+        module.__path__ = list(spec.submodule_search_locations)
     return module

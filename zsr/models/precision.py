@@ -7,33 +7,39 @@ them as its forward does. torch has two interfaces to them, and reading the olde
 so both are saved as far as they can be read, and put back. 20 µs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import backends
 
-FINE = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv)
+T = TypeVar("T")
+# each has a flag `fp32_precision`, which torch's type stubs do not know
+FINE: tuple[Any, ...] = (
+    *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),  # type: ignore[attr-defined]
+    *(backends.mkldnn.matmul, backends.mkldnn.conv),  # type: ignore[attr-defined]
+)
 
 
 @contextmanager
 def flags(tf32: bool = False) -> Iterator[None]:
     """Products and convolutions of float32 in TF32, or in float32."""
     products, convolutions = _readable(torch.get_float32_matmul_precision), _readable(_convolutions)
-    before = [place.fp32_precision for place in FINE]
+    before = [backend.fp32_precision for backend in FINE]
     try:
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         backends.cudnn.allow_tf32 = tf32
-        for place in FINE:  # `none` would inherit what is set for all of them
-            place.fp32_precision = "tf32" if tf32 else "ieee"
+        for backend in FINE:  # `none` would inherit what is set for all of them
+            backend.fp32_precision = "tf32" if tf32 else "ieee"
         yield
     finally:
         if products is not None:
             torch.set_float32_matmul_precision(products)
         if convolutions is not None:
             backends.cudnn.allow_tf32 = convolutions
-        for place, value in zip(FINE, before, strict=True):
-            place.fp32_precision = value
+        for backend, value in zip(FINE, before, strict=True):
+            backend.fp32_precision = value
 
 
 @contextmanager
@@ -47,7 +53,8 @@ def _convolutions() -> bool:
     return backends.cudnn.allow_tf32
 
 
-def _readable(read):
+def _readable(read: Callable[[], T]) -> T | None:
+    """What the older interface says; None where it cannot be read."""
     try:
         return read()
     except RuntimeError:  # set by the newer interface: it alone is put back

@@ -46,9 +46,11 @@ def accept_any_size(visual: nn.Module, size: Size, mode: str) -> None:
 
     The hook sits on the first layer, not on the tower: methods that look at patches call the layers themselves.
     """
-    first = visual.conv1 if isinstance(getattr(visual, "conv1", None), nn.Module) else visual
-    visual.resize = Resize(size, mode)
-    first.register_forward_pre_hook(visual.resize)
+    conv1 = getattr(visual, "conv1", None)
+    first = conv1 if isinstance(conv1, nn.Module) else visual
+    resize = Resize(size, mode)
+    visual.resize = resize  # type: ignore[assignment]  # a plain attribute
+    first.register_forward_pre_hook(resize)
 
 
 def as_seen(visual: nn.Module, images: Tensor) -> Tensor:

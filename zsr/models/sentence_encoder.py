@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +19,21 @@ from zsr.models.byte_tensors import packed, unpacked
 from zsr.models.tensor_file import check_plain, load
 from zsr.storage.unreadable import reading
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 CONFIG, TOKENIZER, WEIGHTS, MODULES = "config.json", "tokenizer.json", "model.safetensors", "modules.json"
 LENGTH = "sentence_bert_config.json"
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
-Find = Callable[[str], Path]  # the name of a file of the folder -> where it lies
+Find = Callable[[str], Path]  # the name of a file of the folder -> its path
+J = TypeVar("J", dict, list)
 
 
 class SentenceTower(nn.Module):
     """Token ids [P, L], zero-padded by `pad` -> sentence vectors [P, D], not of unit length."""
+
+    tokenizer: Tensor  # the bytes of its file
 
     def __init__(self, about: dict) -> None:
         super().__init__()
@@ -66,13 +73,13 @@ class SentenceTower(nn.Module):
 
 def read(find: Find, where: str) -> tuple[dict, dict[str, Tensor]]:
     """(what rebuilds the tower, its tensors) of a folder or a hub repository; `find` raises where a file is missing."""
-    config, content = _json(find(CONFIG), where), find(TOKENIZER).read_bytes()
+    config, content = _json(find(CONFIG), where, dict), find(TOKENIZER).read_bytes()
     tokenizer_of(content, f"{where}: {TOKENIZER}")  # read again when it is asked, hours later
     shape = BertShape.of(config, where)
     pooling = _pooling(find, where)
     length = _length(find, where)
     path = find(WEIGHTS)
-    found = check_plain(load(path), path)
+    stored = check_plain(load(path), path)
     about = {
         "bert": shape.plain(),
         "pooling": pooling,
@@ -81,7 +88,7 @@ def read(find: Find, where: str) -> tuple[dict, dict[str, Tensor]]:
         "lower": bool(length.get("do_lower_case")),
         "bytes": len(content),
     }
-    tensors = {f"bert.{name}": value for name, value in tensors_of(found, path).items()}
+    tensors = {f"bert.{name}": value for name, value in tensors_of(stored, path).items()}
     return about, {**tensors, "tokenizer": packed(content)}
 
 
@@ -99,7 +106,7 @@ def pooling_file(modules: list[dict], where: str) -> str:
 
 
 def _pooling(find: Find, where: str) -> str:
-    says = _json(find(pooling_file(_json(find(MODULES), where, list), where)), where)
+    says = _json(find(pooling_file(_json(find(MODULES), where, list), where)), where, dict)
     modes = [key for key, value in says.items() if key.startswith("pooling_mode_") and value is True]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise ZsrError(f"{where}: pools by {' and '.join(modes) or 'nothing'}; zsr knows {' or '.join(POOLINGS)}")
@@ -112,14 +119,14 @@ def _length(find: Find, where: str) -> dict:
         path = find(LENGTH)
     except ZsrError:
         return {}
-    says = _json(path, where)
+    says = _json(path, where, dict)
     longest = says.get("max_seq_length")
     if longest is not None and (not isinstance(longest, int) or longest < 1):
         raise ZsrError(f"{where}: {LENGTH}: max_seq_length is {longest!r}, a number of tokens is wanted")
     return says
 
 
-def tokenizer_of(content: bytes, where: str):
+def tokenizer_of(content: bytes, where: str) -> "Tokenizer":
     """The tokenizer of a tokenizer.json."""
     from tokenizers import Tokenizer  # 0.1 s, which cells never need
 
@@ -127,10 +134,11 @@ def tokenizer_of(content: bytes, where: str):
         return Tokenizer.from_str(content.decode())
 
 
-def _json(path: Path, where: str, kind: type = dict) -> dict | list:
+def _json(path: Path, where: str, kind: type[J]) -> J:
+    """The content of a JSON file, which must be of this kind."""
     content = path.read_bytes()
     with reading(f"{where}: {path.name}", "JSON", content=content):
-        found = json.loads(content)
-        if not isinstance(found, kind):
-            raise TypeError(f"it holds a {type(found).__name__}, a {kind.__name__} is wanted")
-        return found
+        value = json.loads(content)
+        if not isinstance(value, kind):
+            raise TypeError(f"it holds a {type(value).__name__}, a {kind.__name__} is wanted")
+        return value

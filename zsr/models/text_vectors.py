@@ -1,4 +1,4 @@
-"""Stored text vectors in place of a text encoder: what any encoder once made of some prompts, and of no others.
+"""Stored text vectors in place of a text encoder: those that any encoder made of some prompts, and no others.
 
 A parquet file with the columns `text` and `vector`, or a safetensors file with the tensor `vectors` [T, D] and the list
 of texts as JSON under the key `texts` of its metadata. The texts are kept beside the vectors in the backbone's weights.
@@ -20,40 +20,43 @@ from zsr.storage.unreadable import reading
 
 
 class StoredTexts(nn.Module):
-    """Places [P, 1] -> their vectors [P, D]."""
+    """Rows [P, 1] -> their vectors [P, D]."""
+
+    vectors: Tensor
+    texts: Tensor
 
     def __init__(self, about: dict) -> None:
         super().__init__()
         self.register_buffer("vectors", torch.zeros(about["texts"], about["width"]))
         self.register_buffer("texts", torch.zeros(about["bytes"], dtype=torch.uint8))
 
-    def forward(self, places: Tensor) -> Tensor:
-        return self.vectors[places[:, 0]]
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.vectors[rows[:, 0]]
 
     @cached_property
-    def _place(self) -> dict[str, int]:
+    def _row_of(self) -> dict[str, int]:
         return {text: i for i, text in enumerate(json.loads(unpacked(self.texts)))}
 
     def tokenize(self, prompts: list[str]) -> list[list[int]]:
-        """The place of each prompt; nothing is guessed for one that has no vector."""
+        """The row of each prompt; one that has no vector is refused."""
         for prompt in prompts:
-            if prompt not in self._place:
+            if prompt not in self._row_of:
                 raise ZsrError(f"prompt '{prompt}': no vector of it is stored; add it to the file of `vectors`")
-        return [[self._place[prompt]] for prompt in prompts]
+        return [[self._row_of[prompt]] for prompt in prompts]
 
 
 def read(path: Path) -> tuple[dict, dict[str, Tensor]]:
     """(what rebuilds the module, its tensors) of a file."""
-    texts, found = _parquet(path) if path.suffix == ".parquet" else _safetensors(path)
+    texts, stored = _parquet(path) if path.suffix == ".parquet" else _safetensors(path)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ZsrError(f"{path}: its texts are no list of texts; give each vector one")
-    if not texts or found.ndim != 2 or len(found) != len(texts) or not found.shape[1]:
-        raise ZsrError(f"{path}: {len(texts)} texts and vectors {list(found.shape)}; give each text one vector")
+    if not texts or stored.ndim != 2 or len(stored) != len(texts) or not stored.shape[1]:
+        raise ZsrError(f"{path}: {len(texts)} texts and vectors {list(stored.shape)}; give each text one vector")
     if twice := len(texts) - len(set(texts)):
         raise ZsrError(f"{path}: {twice} texts stand twice; each needs one vector")
-    if found.dtype not in tensor_file.FLOATS:
-        raise ZsrError(f"{path}: its vectors are {tensor_file.kind_of(found)}; {tensor_file.CURE}")
-    vectors = found.float()
+    if stored.dtype not in tensor_file.FLOATS:
+        raise ZsrError(f"{path}: its vectors are {tensor_file.kind_of(stored)}; {tensor_file.CURE}")
+    vectors = stored.float()
     if not torch.isfinite(vectors).all():
         row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
         raise ZsrError(
@@ -75,5 +78,5 @@ def _parquet(path: Path) -> tuple[list, Tensor]:
 
 def _safetensors(path: Path) -> tuple[list, Tensor]:
     with reading(path, "a safetensors file with the tensor `vectors`"), safe_open(path, "pt") as file:
-        texts, found = json.loads((file.metadata() or {}).get("texts", "[]")), file.get_tensor("vectors")
-    return texts, tensor_file.check_plain({"vectors": found}, path)["vectors"]
+        texts, vectors = json.loads((file.metadata() or {}).get("texts", "[]")), file.get_tensor("vectors")
+    return texts, tensor_file.check_plain({"vectors": vectors}, path)["vectors"]

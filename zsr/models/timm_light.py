@@ -55,7 +55,7 @@ def _without_init() -> Iterator[None]:
     try:
         for name in replaced:
             sys.modules[name] = bare(name)
-        sys.modules["timm"].__version__ = version("timm")  # what its files ask of the packages
+        vars(sys.modules["timm"])["__version__"] = version("timm")  # what its files ask of the packages
         vars(sys.modules["timm.data"]).update(vars(importlib.import_module("timm.data.constants")))
         yield
     finally:

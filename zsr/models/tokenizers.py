@@ -1,4 +1,4 @@
-"""Tokenizers of real CLIPs. A prompt that does not fit is an error, never cut: a class name must not lose its end.
+"""Tokenizers of real CLIPs. A prompt that does not fit is an error and is never cut: a class name must stay whole.
 
 CLIP's own is open_clip's, whose vocabulary ships in its package. Those of the Hugging Face hub are read from
 `tokenizer.json` by the library `tokenizers`, without transformers.
@@ -8,10 +8,14 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsr.errors import ZsrError
 from zsr.models.open_clip_light import part
 from zsr.storage.unreadable import reading
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Tokenize = Callable[[list[str]], list[list[int]]]
 PADS = ("<pad>", "[PAD]", "</s>")  # where tokenizer_config.json does not say which token pads
@@ -62,14 +66,14 @@ def _hub(name: str, clean: str = "whitespace", strip_sep_token: bool = False) ->
     return encode, pad
 
 
-def _tokenizer(path: Path):
+def _tokenizer(path: Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     with reading(path, "a tokenizer of the library tokenizers"):
         return Tokenizer.from_file(str(path))
 
 
-def _pad(read: object, says: dict, name: str) -> int:
+def _pad(read: "Tokenizer", says: dict, name: str) -> int:
     for token in (_text(says.get("pad_token")), *PADS):
         if token and (number := read.token_to_id(token)) is not None:
             return number
@@ -77,5 +81,5 @@ def _pad(read: object, says: dict, name: str) -> int:
 
 
 def _text(token: object) -> str:
-    """Special tokens stand in tokenizer_config.json as text or as a mapping with their content."""
+    """The text of a special token, which tokenizer_config.json gives as text or as a mapping with `content`."""
     return (token or {}).get("content", "") if isinstance(token, dict) else str(token or "")

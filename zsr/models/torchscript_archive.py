@@ -1,4 +1,4 @@
-"""Tensors of a TorchScript archive (OpenAI's original `ViT-B-32.pt`) without running what is in it.
+"""Reads the tensors of a TorchScript archive (OpenAI's original `ViT-B-32.pt`) without running its code.
 
 `torch.jit.load` compiles and runs the code that the archive brings, which is not less than running a pickle. All that
 is wanted are tensors: they lie in a zip as plain bytes, named by a pickle of the module tree. That pickle is read here
@@ -9,6 +9,7 @@ import io
 import pickle
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -69,15 +70,17 @@ def read(path: Path) -> tuple[dict[str, Tensor], bool | None]:
 def _quick(file: zipfile.ZipFile, root: str) -> bool | None:
     """Whether the code computes QuickGELU; None where it computes neither that nor GELU."""
     code = [file.read(n) for n in file.namelist() if n.startswith(f"{root}/code/") and n.endswith(".py")]
-    if any(map(LITERAL.search, code)) or any(map(_is_quick, _unpickled(file, root, "constants"))):
+    constants = _unpickled(file, root, "constants")
+    if any(map(LITERAL.search, code)) or (isinstance(constants, Iterable) and any(map(_is_quick, constants))):
         return True
     return False if any(map(GELU.search, code)) else None
 
 
 def _is_quick(constant: object) -> bool:
     """Whether a constant is QuickGELU's factor, in whichever precision."""
-    scalar = isinstance(constant, Tensor) and constant.is_floating_point() and constant.dim() == 0
-    return scalar and abs(float(constant) - QUICK) < QUICK * torch.finfo(constant.dtype).eps + 1e-9
+    if not isinstance(constant, Tensor) or not constant.is_floating_point() or constant.dim():
+        return False
+    return abs(float(constant) - QUICK) < QUICK * torch.finfo(constant.dtype).eps + 1e-9
 
 
 def _unpickled(file: zipfile.ZipFile, root: str, part: str) -> object:
@@ -86,15 +89,15 @@ def _unpickled(file: zipfile.ZipFile, root: str, part: str) -> object:
 
 
 def _tensors(module: object, prefix: str) -> list[tuple[str, Tensor]]:
-    found: list[tuple[str, Tensor]] = []
+    named: list[tuple[str, Tensor]] = []
     state = getattr(module, "state", None)
     if isinstance(state, dict):
         for name, value in state.items():
             if isinstance(value, Tensor):
-                found.append((prefix + name, value))
+                named.append((prefix + name, value))
             elif isinstance(value, Bag):
-                found += _tensors(value, f"{prefix}{name}.")
-    return found
+                named += _tensors(value, f"{prefix}{name}.")
+    return named
 
 
 class _Unpickler(pickle.Unpickler):

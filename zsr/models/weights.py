@@ -24,10 +24,10 @@ def check(path: Path, sha256: str | None) -> str:
     """The sha256 of a file; refused if it is not the one that was asked for."""
     if not path.is_file():
         raise ZsrError(f"{path}: no such file; correct the backbone's or model's `weights`")
-    found = file_digest(path)
-    if sha256 is not None and found != sha256:
-        raise ZsrError(f"{path}: its sha256 is {found}, the config says {sha256}; another file, or a damaged one")
-    return found
+    digest = file_digest(path)
+    if sha256 is not None and digest != sha256:
+        raise ZsrError(f"{path}: its sha256 is {digest}, the config says {sha256}; another file, or a damaged one")
+    return digest
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], bool | None]:
@@ -63,24 +63,26 @@ def _is_pickle(path: Path) -> bool:
         return file.read(4).startswith((b"\x80", b"PK\x03\x04"))
 
 
-def unwrapped(found: object, path: Path) -> dict[str, Tensor]:
+def unwrapped(content: object, path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint without what a training wrapped around them."""
     for key in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(key), dict) and _tensors(found[key]):
-            found = found[key]
-    tensors = _tensors(found)
+        if isinstance(content, dict) and isinstance(content.get(key), dict) and _tensors(content[key]):
+            content = content[key]
+    tensors = _tensors(content)
     if not tensors:
-        keys = f"it holds {', '.join(sorted(map(str, found))[:5])}" if isinstance(found, dict) else "it holds no dict"
+        keys = (
+            f"it holds {', '.join(sorted(map(str, content))[:5])}" if isinstance(content, dict) else "it holds no dict"
+        )
         raise ZsrError(f"{path}: no state dict in it; {keys}")
     while prefix := next((one for one in PREFIXES if all(name.startswith(one) for name in tensors)), ""):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 
-def _tensors(found: object) -> dict[str, Tensor]:
-    if not isinstance(found, dict):
+def _tensors(content: object) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
         return {}
-    return {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def _why(error: Exception) -> str:

@@ -53,4 +53,6 @@ def stem(channels: list[int], width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in zip([3, *channels], channels, strict=False):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv2d(channels[-1], width, 1, bias=False)).to(memory_format=torch.channels_last)
+    return nn.Sequential(*layers, nn.Conv2d(channels[-1], width, 1, bias=False)).to(
+        memory_format=torch.channels_last  # type: ignore[call-overload]  # missing in the stubs
+    )
