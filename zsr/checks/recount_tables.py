@@ -150,9 +150,9 @@ class Recount:
         for entry in sets:
             for scope in SCOPES:
                 if names_of[scope][entry.condition]:
-                    line = entry.line
-                    key = MeanKey(line.protocol, line.backbone, line.model, line.attack, line.eps, scope)
-                    models[key][line.dataset] = entry
+                    of = entry.line
+                    key = MeanKey(of.protocol, of.backbone, of.model, of.attack, of.eps, scope)
+                    models[key][of.dataset] = entry
         for line in self._read("methods"):
             key = MeanKey(*(line[name] for name in MeanKey._fields))
             mine = models.pop(key, {})

@@ -14,15 +14,6 @@ from zsr.hashing import file_digest
 REPAIR = "run `zsr repair` to remove it, then snakemake to make it again"
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a results folder that cannot be made or written, before anything runs."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ZsrError(f"{folder}: cannot be written ({place} is no folder that you may write to); change `results`")
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, renamed onto it when the block ends well and removed when it does not."""

@@ -105,6 +105,21 @@ def mark(folder: Path) -> None:
         raise system_error(folder, error, "free space, or change `results`", "cannot be written") from error
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a results folder that cannot be made or written, before anything runs."""
+    parent = nearest_existing(folder)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ZsrError(f"{folder}: cannot be written ({parent} is no folder that you may write to); change `results`")
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself if it exists, else the nearest parent that does."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def _records(folder: Path) -> Iterator[Path]:
     """The records of zsr in a folder whose seals are right."""
     for pattern in sorted({files["record"] for files in layout.OUTPUTS.values()}):
