@@ -3,7 +3,7 @@
 import pytest
 from support import synthetic
 
-from zsr.checks.recount_tables import Counted, Recount
+from zsr.checks.recount_tables import CellRows, Recount
 from zsr.report import csv_tables
 from zsr.report.tables.build import build_tables
 
@@ -23,7 +23,7 @@ def folder(results, tmp_path):
 def counted(results):
     for cell in results.cells:
         rows, data = results.rows(cell), cell["dataset"]
-        yield Counted(
+        yield CellRows(
             cell["protocol"], cell["model"]["id"], cell["model"]["backbone"], data["name"], cell["attack"]["label"],
             cell["eps"], data["is_source"], data["shares_words"], cell["worst_case"], rows["index"].to_numpy(),
             (rows["clean"] == rows["label"]).to_numpy(), rows["robust"].to_numpy().copy(),

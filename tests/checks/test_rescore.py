@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from zsr.checks.rescore_examples import distances, examine, margins
+from zsr.checks.rescore_examples import distances, margins, rescore_cell
 from zsr.evaluation import cell as evaluate
 from zsr.plan import fingerprint
 from zsr.storage.examples import Examples, pixels
@@ -40,7 +40,7 @@ def check(world, spec=SPEC, rows=None, stored=None, eps=EPS, look=None):
     rows = own if rows is None else rows
     stored, clean = stored or kept, see(pixels(images[rows["index"]]))
     parts = [Examples(stored.index[at : at + 7], stored.x_adv[at : at + 7]) for at in range(0, len(stored.index), 7)]
-    return examine(rows, stored.index, parts, images, labels, spec, eps, look or see, clean)
+    return rescore_cell(rows, stored.index, parts, images, labels, spec, eps, look or see, clean)
 
 
 def test_the_truth_is_confirmed(world):

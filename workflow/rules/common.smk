@@ -31,9 +31,8 @@ from zsr.checks.snakemake_memory import METADATA
 from zsr.checks.stale_results import adoptable_notice, refuse_forgotten
 from zsr.env_paths import expand
 from zsr.plan.plan import Plan
-from zsr.storage.results_folder import mark
+from zsr.storage.results_folder import check_writable, mark
 from zsr.jobs.snakemake_scheduler import look_when_jobs_end
-from zsr.storage.records import check_writable
 
 ROOT = workflow.basedir
 

@@ -1,23 +1,24 @@
 """The numbers of the tables computed once more from the rows, in plain loops: an average must be that of its entries.
 
-Nothing of zsr.report is imported: what wrote the tables does not check them.
+Nothing of zsr.report is imported: the code that wrote the tables does not check them.
 """
 
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-ENTRY = ("protocol", "backbone", "model", "attack", "eps")  # what a line of methods.csv averages over sets
 TOLERANCE = 1e-8  # tables are written with ten digits
+SCOPES = ("all", "zero-shot", "unrelated", "source")
 
 
 @dataclass(frozen=True)
-class Counted:
+class CellRows:
     """One cell, as its rows have it."""
 
     protocol: str
@@ -33,11 +34,69 @@ class Counted:
     clean: np.ndarray  # bool [n]
     robust: np.ndarray  # bool [n]
 
+    @property
+    def key(self) -> "CellKey":
+        return CellKey(self.protocol, self.id, self.dataset, self.attack, self.eps)
+
+
+class CellKey(NamedTuple):
+    """What a line of cells.csv is about; the fields are names of columns."""
+
+    protocol: str
+    id: str
+    dataset: str
+    attack: str
+    eps: str
+
+
+class SetKey(NamedTuple):
+    """What a line of sets.csv averages over seeds."""
+
+    protocol: str
+    backbone: str
+    model: str
+    dataset: str
+    attack: str
+    eps: str
+
+
+class Condition(NamedTuple):
+    """One attack at one ε in one protocol; all models are averaged over the same sets under it."""
+
+    protocol: str
+    attack: str
+    eps: str
+
+
+class MeanKey(NamedTuple):
+    """What a line of methods.csv averages over sets."""
+
+    protocol: str
+    backbone: str
+    model: str
+    attack: str
+    eps: str
+    scope: str
+
+
+class Entry(NamedTuple):
+    """The accuracies of one line, as the rows give them."""
+
+    line: SetKey  # the line of sets.csv that it is or belongs to
+    clean: float
+    robust: float
+    is_source: bool
+    shares_words: bool
+
+    @property
+    def condition(self) -> Condition:
+        return Condition(self.line.protocol, self.line.attack, self.line.eps)
+
 
 class Recount:
     """Holds tables against cells; `faults` has a line for every number that is not what the rows give."""
 
-    def __init__(self, folder: Path, cells: Iterable[Counted]) -> None:
+    def __init__(self, folder: Path, cells: Iterable[CellRows]) -> None:
         self.folder = folder
         self.cells = list(cells)
         self.checked = 0
@@ -45,105 +104,115 @@ class Recount:
 
     def run(self) -> "Recount":
         """Check cells, then the sets made of them, then the means over sets."""
-        entries = self._cells()
-        sets = self._means("sets", ("protocol", "backbone", "model", "dataset", "attack", "eps"), entries)
-        self._methods(sets)
+        self._recount_means_over_sets(self._recount_means_over_seeds(self._recount_cells()))
         return self
 
-    def _cells(self) -> list[dict]:
-        """cells.csv against the rows; returns its lines with the numbers that the rows give."""
-        truth = {(c.protocol, c.id, c.dataset, c.attack, c.eps): c for c in [*self.cells, *unions(self.cells)]}
+    def _recount_cells(self) -> list[Entry]:
+        """cells.csv against the rows; returns what the rows give for each of its lines."""
+        cells = {cell.key: cell for cell in [*self.cells, *worst_cases(self.cells)]}
         entries = []
         for line in self._read("cells"):
-            key = tuple(line[name] for name in ("protocol", "id", "dataset", "attack", "eps"))
-            cell = truth.pop(key, None)
+            key = CellKey(*(line[name] for name in CellKey._fields))
+            cell = cells.pop(key, None)
             if cell is None:
-                self.faults.append(f"cells.csv: a line for {' '.join(key)}, of which there is no cell")
+                self._report_extra_line("cells", key)
                 continue
-            found = {"n": len(cell.robust), "clean": cell.clean.mean(), "robust": cell.robust.mean()}
-            self._compare("cells.csv", key, line, found)
-            entries.append({**line, **found, "is_source": cell.is_source, "shares_words": cell.shares_words})
-        self.faults += [f"cells.csv: no line for {' '.join(key)}" for key in truth]
+            clean, robust = float(cell.clean.mean()), float(cell.robust.mean())
+            self._compare("cells", key, line, {"n": len(cell.robust), "clean": clean, "robust": robust})
+            of_set = SetKey(*(line[name] for name in SetKey._fields))
+            entries.append(Entry(of_set, clean, robust, cell.is_source, cell.shares_words))
+        self._report_missing_lines("cells", cells)
         return entries
 
-    def _means(self, table: str, names: tuple[str, ...], entries: list[dict]) -> list[dict]:
-        """Averages over seeds."""
-        groups: dict[tuple, list[dict]] = defaultdict(list)
+    def _recount_means_over_seeds(self, entries: list[Entry]) -> list[Entry]:
+        """sets.csv against the entries of cells.csv; returns what these give for each of its lines."""
+        seeds: dict[SetKey, list[Entry]] = defaultdict(list)
         for entry in entries:
-            groups[tuple(entry[name] for name in names)].append(entry)
-        made = []
-        for line in self._read(table):
-            key = tuple(line[name] for name in names)
-            members = groups.pop(key, None)
-            if members is None:
-                self.faults.append(f"{table}.csv: a line for {' '.join(key)}, of which there is no cell")
+            seeds[entry.line].append(entry)
+        means = []
+        for line in self._read("sets"):
+            key = SetKey(*(line[name] for name in SetKey._fields))
+            averaged = seeds.pop(key, None)
+            if averaged is None:
+                self._report_extra_line("sets", key)
                 continue
-            found = {q: sum(m[q] for m in members) / len(members) for q in ("clean", "robust")}
-            self._compare(f"{table}.csv", key, line, found)
-            made.append({**members[0], **found})
-        self.faults += [f"{table}.csv: no line for {' '.join(key)}" for key in groups]
-        return made
+            clean = sum(entry.clean for entry in averaged) / len(averaged)
+            robust = sum(entry.robust for entry in averaged) / len(averaged)
+            self._compare("sets", key, line, {"clean": clean, "robust": robust})
+            means.append(averaged[0]._replace(clean=clean, robust=robust))
+        self._report_missing_lines("sets", seeds)
+        return means
 
-    def _methods(self, sets: list[dict]) -> None:
-        """Means over sets; every model of a protocol and attack is averaged over the same list, or not at all."""
-        scopes = {name: members(sets, name) for name in ("all", "zero-shot", "unrelated", "source")}
-        entries: dict[tuple, dict[str, dict]] = defaultdict(dict)
+    def _recount_means_over_sets(self, sets: list[Entry]) -> None:
+        """methods.csv against the entries of sets.csv; every model is averaged over the same list, or not at all."""
+        names_of = {scope: sets_of_mean(sets, scope) for scope in SCOPES}
+        models: dict[MeanKey, dict[str, Entry]] = defaultdict(dict)  # -> set -> its entry
         for entry in sets:
-            entries[tuple(entry[name] for name in ENTRY)][entry["dataset"]] = entry
-        truth = {
-            (*key, scope): (names, mine)
-            for key, mine in entries.items()
-            for scope, lists in scopes.items()
-            if (names := lists[key[0], *key[3:]])
-        }
+            for scope in SCOPES:
+                if names_of[scope][entry.condition]:
+                    of = entry.line
+                    key = MeanKey(of.protocol, of.backbone, of.model, of.attack, of.eps, scope)
+                    models[key][of.dataset] = entry
         for line in self._read("methods"):
-            key = (*(line[name] for name in ENTRY), line["scope"])
-            names, mine = truth.pop(key, ([], {}))
+            key = MeanKey(*(line[name] for name in MeanKey._fields))
+            mine = models.pop(key, {})
+            names = names_of[key.scope][Condition(key.protocol, key.attack, key.eps)] if mine else []
             whole = bool(names) and all(name in mine for name in names)
-            found = {"sets": len(names)}
-            for quantity in ("clean", "robust"):
-                found[quantity] = sum(mine[n][quantity] for n in names) / len(names) if whole else math.nan
-            self._compare("methods.csv", key, line, found)
-        self.faults += [f"methods.csv: no line for {' '.join(key)}" for key in truth]
+            wanted: dict[str, float] = {"sets": len(names), "clean": math.nan, "robust": math.nan}
+            if whole:
+                wanted["clean"] = sum(mine[name].clean for name in names) / len(names)
+                wanted["robust"] = sum(mine[name].robust for name in names) / len(names)
+            self._compare("methods", key, line, wanted)
+        self._report_missing_lines("methods", models)
 
-    def _compare(self, table: str, key: tuple, line: dict[str, str], found: dict[str, float]) -> None:
-        for name, wanted in found.items():
+    def _compare(self, table: str, key: tuple[str, ...], line: dict[str, str], wanted: Mapping[str, float]) -> None:
+        """The numbers of one line against what its entries give."""
+        for name, value in wanted.items():
             self.checked += 1
-            said = float(line[name] or "nan")
-            if not (math.isnan(said) and math.isnan(wanted)) and not abs(said - wanted) <= TOLERANCE:
-                self.faults.append(f"{table}: {' '.join(key)}: {name} is {line[name]}, its entries give {wanted:.10g}")
+            written = float(line[name] or "nan")
+            if not (math.isnan(written) and math.isnan(value)) and not abs(written - value) <= TOLERANCE:
+                self.faults.append(
+                    f"{table}.csv: {' '.join(key)}: {name} is {line[name]}, its entries give {value:.10g}"
+                )
+
+    def _report_extra_line(self, table: str, key: tuple[str, ...]) -> None:
+        self.faults.append(f"{table}.csv: a line for {' '.join(key)}, of which there is no cell")
+
+    def _report_missing_lines(self, table: str, keys: Iterable[tuple[str, ...]]) -> None:
+        self.faults += [f"{table}.csv: no line for {' '.join(key)}" for key in keys]
 
     def _read(self, table: str) -> list[dict[str, str]]:
         with (self.folder / f"{table}.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
 
-def unions(cells: list[Counted]) -> Iterator[Counted]:
-    """The worst case of protocols that ask for it: an image stands if it stood against every attack at that ε."""
-    groups: dict[tuple, list[Counted]] = defaultdict(list)
+def worst_cases(cells: list[CellRows]) -> Iterator[CellRows]:
+    """The worst case of protocols that ask for it: an image is robust if every attack at that ε left it so."""
+    groups: dict[tuple[str, str, str, str], list[CellRows]] = defaultdict(list)
     for cell in cells:
         if cell.worst_case:
             groups[cell.protocol, cell.id, cell.dataset, cell.eps].append(cell)
-    for parts in groups.values():
-        first, stands = parts[0], {}
-        for part in parts:
-            for place, robust in zip(part.index.tolist(), part.robust.tolist(), strict=True):
-                stands[place] = stands.get(place, True) and robust
-        if len(parts) > 1:
-            robust = np.array([stands[place] for place in first.index.tolist()])
-            yield Counted(**{**vars(first), "attack": "worst case", "robust": robust})
+    for attacked in groups.values():
+        if len(attacked) < 2:
+            continue
+        robust: dict[int, bool] = {}  # image -> whether no attack fooled it
+        for cell in attacked:
+            for image, survived in zip(cell.index.tolist(), cell.robust.tolist(), strict=True):
+                robust[image] = robust.get(image, True) and survived
+        first = attacked[0]
+        yield replace(first, attack="worst case", robust=np.array([robust[image] for image in first.index.tolist()]))
 
 
-def members(sets: list[dict], scope: str) -> dict[tuple, list[str]]:
-    """(protocol, attack, ε) -> the sets of a mean, maybe none: a set is a source if any model was trained on it."""
-    sources = {(e["protocol"], e["dataset"]) for e in sets if e["is_source"]}
-    related = {(e["protocol"], e["dataset"]) for e in sets if e["shares_words"]}
-    found: dict[tuple, list[str]] = defaultdict(list)
+def sets_of_mean(sets: list[Entry], scope: str) -> dict[Condition, list[str]]:
+    """The sets of a mean, maybe none; a set is a source if any model of the protocol was trained on it."""
+    sources = {(entry.line.protocol, entry.line.dataset) for entry in sets if entry.is_source}
+    related = {(entry.line.protocol, entry.line.dataset) for entry in sets if entry.shares_words}
+    names_of: dict[Condition, list[str]] = defaultdict(list)
     for entry in sets:
-        at = (entry["protocol"], entry["dataset"])
-        belongs = {"all": True, "source": at in sources, "zero-shot": at not in sources,
-                   "unrelated": at not in sources and at not in related}[scope]  # fmt: skip
-        names = found[entry["protocol"], entry["attack"], entry["eps"]]
-        if belongs and entry["dataset"] not in names:
-            names.append(entry["dataset"])
-    return found
+        key = (entry.line.protocol, entry.line.dataset)
+        belongs = {"all": True, "source": key in sources, "zero-shot": key not in sources,
+                   "unrelated": key not in sources and key not in related}[scope]  # fmt: skip
+        names = names_of[entry.condition]
+        if belongs and entry.line.dataset not in names:
+            names.append(entry.line.dataset)
+    return names_of

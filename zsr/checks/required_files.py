@@ -2,6 +2,7 @@
 
 import glob
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from zsr.env_paths import expand, unset, unset_error
 from zsr.errors import ZsrError
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
+from zsr.storage.results_folder import nearest_existing
 
 
 @dataclass(frozen=True)
@@ -32,28 +34,30 @@ def preparations(plan: Plan) -> list[PlannedJob]:
 
 def files(plan: Plan, deep: bool = False) -> Iterator[Need]:
     """Every file that the config's datasets need, once; `deep` reads all bytes again."""
-    seen = set()
+    listed: set[Path] = set()
     for job in preparations(plan):
         sources = Sources.of(job.spec["source"])
         for name, entry in sources.files.items():
             path = sources.folder / name
-            if path not in seen:
-                seen.add(path)
-                yield _look(job.wildcards["dataset"], sources, path, entry, deep)
+            if path not in listed:
+                listed.add(path)
+                yield _check(job.wildcards["dataset"], sources, path, entry, deep)
         if job.spec["reader"] == "parquet" and not sources.files:
-            yield from _tables(job, sources, seen)
+            yield from _tables(job, sources, listed)
 
 
-def _tables(job: PlannedJob, sources: Sources, seen: set[Path]) -> Iterator[Need]:
-    """The tables that a `path` with `*` and variables finds: what a config says itself, no set's file."""
+def _tables(job: PlannedJob, sources: Sources, listed: set[Path]) -> Iterator[Need]:
+    """The tables that a `path` of the config matches; it may hold `*` and variables."""
     path = sources.folder / expand(job.spec["options"]["path"].replace("{split}", job.spec["split"]))
-    found = [Path(name) for name in sorted(glob.glob(str(path)))]
-    for one in found or [path]:
-        if one not in seen:
-            seen.add(one)
-            advice = "" if found else f"{one}: no such file; {sources.missing or 'place it there'}"
-            state = "present" if found else "missing"
-            yield Need(job.wildcards["dataset"], one, state, one.stat().st_size if found else 0, advice)
+    tables = [Path(name) for name in sorted(glob.glob(str(path)))]
+    if not tables and path not in listed:
+        listed.add(path)
+        advice = f"{path}: no such file; {sources.missing or 'place it there'}"
+        yield Need(job.wildcards["dataset"], path, "missing", 0, advice)
+    for table in tables:
+        if table not in listed:
+            listed.add(table)
+            yield Need(job.wildcards["dataset"], table, "present", table.stat().st_size)
 
 
 def check_variables(plan: Plan) -> None:
@@ -65,10 +69,11 @@ def check_variables(plan: Plan) -> None:
     for record, files in plan.upstream.files.items():
         for value in files.values():
             if name := unset(value):
-                raise ZsrError(f"{plan.graph.owner(record).title}: {unset_error(value, name)}")
+                owner = plan.graph.owner(record)
+                raise ZsrError(f"{owner.title if owner else record}: {unset_error(value, name)}")
 
 
-def _look(dataset: str, sources: Sources, path: Path, entry: dict, deep: bool) -> Need:
+def _check(dataset: str, sources: Sources, path: Path, entry: dict, deep: bool) -> Need:
     state = sources.present(entry["path"])
     if state is None:
         return Need(dataset, path, "missing", entry.get("bytes") or 0, sources.lacking(entry["path"]))
@@ -81,29 +86,37 @@ def _look(dataset: str, sources: Sources, path: Path, entry: dict, deep: bool) -
     return Need(dataset, path, "present", path.stat().st_size)
 
 
-def room(plan: Plan) -> dict[str, tuple[Path, int, int]]:
-    """what for -> (a folder on that disk, bytes that will be written there, bytes that are free)."""
+@dataclass(frozen=True)
+class Room:
+    """Room on a disk for one kind of file."""
+
+    purpose: str
+    folder: Path  # one that exists on that disk
+    needed: int  # bytes that will be written
+    free: int  # bytes
+
+
+def room(plan: Plan) -> list[Room]:
+    """What will be written, for each kind of file."""
     prepared = sum(size_of(plan, job) for job in preparations(plan) if not (plan.results / job.record).is_file())
     fetched = sum(need.bytes for need in missing(plan)) if plan.config["download"] else 0
-    found = {}
-    for what, folder, size in (("prepared images", plan.results, prepared), ("archives", data_root(), fetched)):
-        place = folder.absolute()
-        while not place.exists():
-            place = place.parent
-        found[what] = (place, size, shutil.disk_usage(place).free)
-    return found
+    rooms = []
+    for purpose, folder, size in (("prepared images", plan.results, prepared), ("archives", data_root(), fetched)):
+        folder = nearest_existing(folder)
+        rooms.append(Room(purpose, folder, size, shutil.disk_usage(folder).free))
+    return rooms
 
 
 def missing(plan: Plan) -> list[Need]:
-    """Files that are not there; nothing is read, so that it costs nothing at the start of every run."""
-    found = {}
+    """Files that are not there; no file is read, so the start of a run does not wait."""
+    needs: dict[Path, Need] = {}
     for job in preparations(plan):
         sources = Sources.of(job.spec["source"])
         for name, entry in sources.files.items():
             if sources.present(name) is None:
                 path = sources.folder / name
-                found[path] = Need(job.wildcards["dataset"], path, "missing", entry.get("bytes") or 0)
-    return list(found.values())
+                needs[path] = Need(job.wildcards["dataset"], path, "missing", entry.get("bytes") or 0)
+    return list(needs.values())
 
 
 def size_of(plan: Plan, job: PlannedJob) -> int:
@@ -118,16 +131,16 @@ def size_of(plan: Plan, job: PlannedJob) -> int:
 
 def shortages(plan: Plan) -> list[str]:
     """One line for each disk that will not suffice."""
+    disks: dict[int, list[Room]] = defaultdict(list)
+    for kind in room(plan):
+        disks[kind.folder.stat().st_dev].append(kind)
     lines = []
-    total: dict[int, list] = {}
-    for what, (place, size, free) in room(plan).items():
-        entry = total.setdefault(place.stat().st_dev, [place, 0, free, []])
-        entry[1] += size
-        entry[3].append(what)
-    for place, size, free, whats in total.values():
-        if size > free:
+    for kinds in disks.values():
+        folder, free, needed = kinds[0].folder, kinds[0].free, sum(kind.needed for kind in kinds)
+        if needed > free:
+            purposes = " and ".join(kind.purpose for kind in kinds)
             lines.append(
-                f"{place}: {' and '.join(whats)} need {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room, or "
-                "move `results` or `data_root`"
+                f"{folder}: {purposes} need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room, or move "
+                "`results` or `data_root`"
             )
     return lines

@@ -1,4 +1,4 @@
-"""Stored adversarial examples and clean predictions looked at once more, by code that no attack shares.
+"""Checks stored adversarial examples and clean predictions of a cell, by code that no attack shares.
 
 Normalisation, logits, ball and box are written out here; nothing of zsr.attacks or zsr_kernels is imported, unless the
 model is one whose method builds a part of the network (prompts), which lies in that method's file. A network is loaded
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,17 +23,22 @@ from zsr.plan.plan import Plan
 from zsr.storage.examples import Examples
 from zsr.storage.records import check_digest, read_record
 
+if TYPE_CHECKING:
+    from zsr.methods.core.base import Method
+
 CLOSE = 1e-4  # two correct forwards may disagree about a margin smaller than this
 ROUNDING = 1e-6  # x0 ± ε itself rounds
 BATCH = 256
-Look = Callable[[np.ndarray], np.ndarray]  # float32 images [n, 3, H, W] in [0, 1] -> logits [n, C]
+Logits = Callable[[np.ndarray], np.ndarray]  # float32 images [n, 3, H, W] in [0, 1] -> logits [n, C]
 
 
 @dataclass
-class Finding:
-    """What looking again at one cell brought."""
+class CellFinding:
+    """What checking one cell brought."""
 
-    confirmed: int = 0  # examples that fool by more than CLOSE
+    examples: int = 0  # that are stored
+
+    confirmed: int = 0  # of the examples, those that fool by more than CLOSE
     close: int = 0  # examples and clean predictions whose margin decides nothing
     clean: int = 0  # clean predictions that agree
     faults: list[str] = field(default_factory=list)
@@ -78,62 +84,63 @@ class Network:
         return (self.scale * features @ self.head.T).float().cpu()
 
 
-def _method(name: str, settings: dict):
+def _method(name: str, settings: dict) -> "Method | None":
     """The method, if evaluation needs it: one that has a network part or class embeddings of its own."""
     if not any(registry.overrides("methods", name, function) for function in ("wrap", "head")):
         return None
     return registry.load("methods", name)(**settings)
 
 
-def examine(
+def rescore_cell(
     rows: dict[str, np.ndarray], stored: np.ndarray, parts: Iterable[Examples], images: np.ndarray, labels: np.ndarray,
-    spec: dict, eps: float, look: Look, clean: np.ndarray,
-) -> Finding:  # fmt: skip
-    """One cell: `rows` as its parquet has them, `clean` the logits of images[rows["index"]] by `look`.
+    spec: dict, eps: float, logits: Logits, clean: np.ndarray,
+) -> CellFinding:  # fmt: skip
+    """Check one cell: `rows` as its parquet has them, `clean` the logits of images[rows["index"]].
 
-    `stored`: the places of the stored examples, which come in `parts`.
+    `stored` are the image indices of the stored examples, which come in `parts`.
     """
-    finding = Finding()
+    finding = CellFinding(examples=len(stored))
     index, label = rows["index"], rows["label"]
     if not np.array_equal(labels[index], label):
         finding.faults.append("its rows have other labels than the dataset")
         return finding
     _check_clean(rows, clean, finding)
-    fallen = index[(rows["step"] > 0) & (rows["fooled_in"] == "")]
-    wanted = {"none": 0, "examples": len(fallen)}.get(spec["store"], spec["store"])
-    if len(stored) != min(wanted, len(fallen)) or not np.isin(stored, fallen).all():
+    fooled = index[(rows["step"] > 0) & (rows["fooled_in"] == "")]
+    wanted = {"none": 0, "examples": len(fooled)}.get(spec["store"], spec["store"])
+    if len(stored) != min(wanted, len(fooled)) or not np.isin(stored, fooled).all():
         finding.faults.append(
-            f"{len(stored)} examples are stored where {len(fallen)} images fell and the config says "
+            f"{len(stored)} examples are stored where {len(fooled)} images fell and the config says "
             f"store: {spec['store']}"
         )
         return finding
     for part in parts:
-        _check_examples(part, rows, images[part.index], spec["norm"], eps, look, finding)
+        _check_examples(part, rows, images[part.index], spec["norm"], eps, logits, finding)
     return finding
 
 
 def _check_examples(
-    found: Examples, rows: dict[str, np.ndarray], images: np.ndarray, norm: str, eps: float, look: Look,
-    finding: Finding,
+    examples: Examples, rows: dict[str, np.ndarray], images: np.ndarray, norm: str, eps: float, logits: Logits,
+    finding: CellFinding,
 ) -> None:  # fmt: skip
-    """Some of the examples; `images` are those that they were made of."""
-    place = np.searchsorted(rows["index"], found.index)
-    distance = distances(found.x_adv, images, norm)
+    """Check some of the examples; `images` are those that they were made of."""
+    row = np.searchsorted(rows["index"], examples.index)
+    distance = distances(examples.x_adv, images, norm)
     slack = ROUNDING * max(1.0, eps)
     outside = ~(distance <= eps + slack)
-    outside |= ~((found.x_adv >= 0) & (found.x_adv <= 1)).all(axis=(1, 2, 3))
+    outside |= ~((examples.x_adv >= 0) & (examples.x_adv <= 1)).all(axis=(1, 2, 3))
     for k in np.flatnonzero(outside):
-        finding.faults.append(f"the example of image {found.index[k]} lies outside ball or box ({distance[k]:.6g})")
-    for k in np.flatnonzero(np.abs(distance - rows["distance"][place]) > slack):
-        finding.faults.append(f"the example of image {found.index[k]} is not the one whose distance its row states")
-    margin = margins(look(found.x_adv), rows["label"][place])
+        finding.faults.append(f"the example of image {examples.index[k]} lies outside ball or box ({distance[k]:.6g})")
+    for k in np.flatnonzero(np.abs(distance - rows["distance"][row]) > slack):
+        finding.faults.append(f"the example of image {examples.index[k]} is not the one whose distance its row states")
+    margin = margins(logits(examples.x_adv), rows["label"][row])
     finding.close += int((np.abs(margin) < CLOSE).sum())
     finding.confirmed += int((margin <= -CLOSE).sum())
     for k in np.flatnonzero(~(margin < CLOSE)):
-        finding.faults.append(f"the example of image {found.index[k]} fools nobody (margin {margin[k]:.6g})")
+        finding.faults.append(f"the example of image {examples.index[k]} fools nobody (margin {margin[k]:.6g})")
 
 
-def _check_clean(rows: dict[str, np.ndarray], logits: np.ndarray, finding: Finding) -> None:
+def _check_clean(rows: dict[str, np.ndarray], logits: np.ndarray, finding: CellFinding) -> None:
+    """Check the clean predictions, and that the verdicts of the rows go together."""
     top = np.sort(logits, axis=1)[:, -2:]
     close = ~(top[:, 1] - top[:, 0] >= CLOSE)
     agrees = logits.argmax(1) == rows["clean"]

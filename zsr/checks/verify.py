@@ -1,4 +1,4 @@
-"""`zsr verify`: computes every cell again from its stored examples, and the tables from the rows."""
+"""The work of `zsr verify`: scores the stored examples of every cell again, and recounts the tables from the rows."""
 
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -6,8 +6,8 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from zsr.checks.recount_tables import Counted, Recount
-from zsr.checks.rescore_examples import BATCH, Finding, Network, examine
+from zsr.checks.recount_tables import CellRows, Recount
+from zsr.checks.rescore_examples import BATCH, CellFinding, Network, rescore_cell
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError
 from zsr.plan.graph import PlannedJob
@@ -22,45 +22,52 @@ Rows = dict[str, np.ndarray]
 
 
 @dataclass
-class Checked:
-    """Sums over cells."""
+class VerifySummary:
+    """What checking all cells brought, as sums over the cells."""
 
-    examples: int = 0
-    confirmed: int = 0
-    clean: int = 0
-    close: int = 0
-    asked: int = 0  # images that fell in cells whose examples the config wants stored
+    examples: int = 0  # that are stored
+    confirmed: int = 0  # of the examples
+    clean: int = 0  # clean predictions that are confirmed
+    close: int = 0  # examples and clean predictions whose margin decides nothing
+    wanted: int = 0  # images that were fooled in cells whose examples the config wants stored
     faults: list[str] = field(default_factory=list)
     rows: dict[str, Rows] = field(default_factory=dict, repr=False)  # record -> its rows
 
+    def add(self, finding: CellFinding) -> None:
+        self.examples += finding.examples
+        self.confirmed += finding.confirmed
+        self.clean += finding.clean
+        self.close += finding.close
 
-def cells(plan: Plan, jobs: list[PlannedJob]) -> Checked:
-    """Look at every cell again; those of one model and one dataset share a network and its clean predictions."""
-    found = Checked()
+
+def rescore_cells(plan: Plan, jobs: list[PlannedJob]) -> VerifySummary:
+    """Check every cell; those of one model and one dataset share a network and its clean predictions."""
+    summary = VerifySummary()
     progress = Progress("verify", len(jobs))
     torch.set_num_threads(plan.config["threads"])
-    order = sorted(jobs, key=lambda job: (job.needs["model"].record, job.needs["data"].record, job.record))
-    for _, same in groupby(order, key=lambda job: (job.needs["model"].record, job.needs["data"].record)):
-        shared = None
+    order = sorted(jobs, key=lambda job: (*_model_and_data(job), job.record))
+    for _, same in groupby(order, key=_model_and_data):
+        pair = None
         for job in same:
             progress.step()
             try:
-                shared = shared or Shared(plan, job)
-                finding, rows, count = shared.look(job)
-            except ZsrError as error:  # one that cannot be read does not keep the others from being looked at
-                found.faults.append(str(error))
+                pair = pair or ModelOnData(plan, job)
+                finding, rows = pair.rescore(job)
+            except ZsrError as error:  # one that cannot be read does not keep the others from being checked
+                summary.faults.append(str(error))
                 continue
-            found.examples += count
-            found.confirmed += finding.confirmed
-            found.clean += finding.clean
-            found.close += finding.close
-            found.asked += int((rows["step"] > 0).sum()) if job.spec["store"] != "none" else 0
-            found.faults += [f"{plan.results / job.record}: {line}" for line in finding.faults]
-            found.rows[job.record] = rows
-    return found
+            summary.add(finding)
+            summary.wanted += int((rows["step"] > 0).sum()) if job.spec["store"] != "none" else 0
+            summary.faults += [f"{plan.results / job.record}: {line}" for line in finding.faults]
+            summary.rows[job.record] = rows
+    return summary
 
 
-class Shared:
+def _model_and_data(job: PlannedJob) -> tuple[str, str]:
+    return job.needs["model"].record, job.needs["data"].record
+
+
+class ModelOnData:
     """What the cells of one model on one dataset share: network, images, clean predictions."""
 
     def __init__(self, plan: Plan, job: PlannedJob) -> None:
@@ -68,17 +75,17 @@ class Shared:
         self.network = Network(plan, job)
         self.images = np.load(plan.results / data.outputs["images"], mmap_mode="r", allow_pickle=False)
         self.labels = np.load(plan.results / data.outputs["labels"], allow_pickle=False)
-        self.known: dict[bytes, np.ndarray] = {}  # cells of several protocols may look at different images
+        self._clean: dict[bytes, np.ndarray] = {}  # cells of several protocols may take different images
 
-    def look(self, job: PlannedJob) -> tuple[Finding, Rows, int]:
-        """What was found, the cell's rows, how many examples it stores."""
+    def rescore(self, job: PlannedJob) -> tuple[CellFinding, Rows]:
+        """What checking a cell brought, and the cell's rows."""
         record = read_record(self.plan.results / job.record, job.hash)
-        rows = read(self.plan, job, record)
+        rows = read_ordered_rows(self.plan, job, record)
         path = check_digest(self.plan.results / job.outputs["examples"], record["digests"]["examples"])
         kept = stored(path)
         eps = float(eps_of(job.spec["eps"], "eps", job.spec["norm"]))
-        examples, clean = parts(path, self.images, BATCH), self.clean(rows["index"])
-        finding = examine(rows, kept, examples, self.images, self.labels, job.spec, eps, self.network, clean)
+        examples, clean = parts(path, self.images, BATCH), self.clean_logits(rows["index"])
+        finding = rescore_cell(rows, kept, examples, self.images, self.labels, job.spec, eps, self.network, clean)
         counts = {
             "n": len(rows["index"]),
             "clean_correct": int((rows["clean"] == rows["label"]).sum()),
@@ -90,18 +97,18 @@ class Shared:
             for name, count in counts.items()
             if record[name] != count
         ]
-        return finding, rows, len(kept)
+        return finding, rows
 
-    def clean(self, index: np.ndarray) -> np.ndarray:
+    def clean_logits(self, index: np.ndarray) -> np.ndarray:
         """The network's outputs of clean images."""
         key = index.tobytes()
-        if key not in self.known:
+        if key not in self._clean:
             chunks = np.split(index, range(BATCH, len(index), BATCH))
-            self.known[key] = np.concatenate([self.network(pixels(self.images[chunk])) for chunk in chunks])
-        return self.known[key]
+            self._clean[key] = np.concatenate([self.network(pixels(self.images[chunk])) for chunk in chunks])
+        return self._clean[key]
 
 
-def read(plan: Plan, job: PlannedJob, record: dict) -> Rows:
+def read_ordered_rows(plan: Plan, job: PlannedJob, record: dict) -> Rows:
     """The rows of a cell as plain arrays, in the order of the split."""
     table = read_rows(plan.results / job.outputs["rows"], record["digests"]["rows"])
     columns = {name: np.asarray(table[name].to_pylist()) for name in ("fooled_by", "fooled_in")}
@@ -110,15 +117,15 @@ def read(plan: Plan, job: PlannedJob, record: dict) -> Rows:
     return {name: values[order] for name, values in columns.items()}
 
 
-def tables(plan: Plan, rows: dict[str, Rows]) -> tuple[int, list[str]]:
-    """How many numbers of the tables were counted again, and a line for each that is wrong."""
+def recount_tables(plan: Plan, rows: dict[str, Rows]) -> Recount:
+    """The tables checked against the rows of all cells."""
     worst = {protocol["name"]: protocol["worst_case"] for protocol in plan.config["protocols"]}
-    counted = []
+    cells = []
     for job in plan.cells:
         asked, mine = plan.requests[job.record], rows[job.record]
         about = collect.about(plan, asked.entry, asked.dataset)
-        counted.append(
-            Counted(
+        cells.append(
+            CellRows(
                 protocol=job.wildcards["protocol"],
                 id=job.wildcards["model"],
                 backbone=asked.backbone,
@@ -133,5 +140,4 @@ def tables(plan: Plan, rows: dict[str, Rows]) -> tuple[int, list[str]]:
                 robust=mine["robust"],
             )
         )
-    done = Recount((plan.results / plan.tables.record).parent, counted).run()
-    return done.checked, done.faults
+    return Recount((plan.results / plan.tables.record).parent, cells).run()

@@ -28,14 +28,14 @@ def run(given: argparse.Namespace) -> int:
         if need.advice and not fetched:
             print(f"{'':9} {need.advice}")
         bad = bad or need.state == "damaged" or (need.state == "missing" and not fetched)
-    said = ", ".join(f"{counts[state]} {state}" for state in ("present", "unpacked", "missing", "damaged"))
-    print(f"{sum(counts.values())} files: {said}")
-    for what, (place, size, free) in required_files.room(plan).items():
-        print(f"{what}: {gigabytes(size)} to be written, {gigabytes(free)} free ({place})")
-    short = required_files.shortages(plan)
-    for line in short:
+    states = ", ".join(f"{counts[state]} {state}" for state in ("present", "unpacked", "missing", "damaged"))
+    print(f"{sum(counts.values())} files: {states}")
+    for room in required_files.room(plan):
+        print(f"{room.purpose}: {gigabytes(room.needed)} to be written, {gigabytes(room.free)} free ({room.folder})")
+    shortages = required_files.shortages(plan)
+    for line in shortages:
         print(line)
-    return 1 if bad or short else 0
+    return 1 if bad or shortages else 0
 
 
 def _has_link(plan: required_files.Plan, need: required_files.Need) -> bool:

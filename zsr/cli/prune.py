@@ -16,7 +16,7 @@ from zsr.config import complete
 from zsr.errors import ZsrError, system_error
 from zsr.plan.plan import Plan
 from zsr.storage import layout, run_lock
-from zsr.storage.results_folder import MARKER, bears_record, is_marked
+from zsr.storage.results_folder import MARKER, is_marked, is_record
 
 # the folders that hold results alone; logs and benchmarks of orphans are left for people to read
 FOLDERS = sorted(
@@ -97,7 +97,7 @@ def wanted(plan: Plan, name: str) -> bool:
 def made(results: Path, name: str, marked: bool) -> bool:
     """Whether zsr made a file: it lies where a result does, with its record or in a folder of zsr's own."""
     record = record_of(name)
-    return record is not None and (marked or bears_record(results / record))
+    return record is not None and (marked or is_record(results / record))
 
 
 def record_of(name: str) -> str | None:

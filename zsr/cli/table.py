@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 
 from zsr.cli import plan_of
 from zsr.cli.values import check_file, name_of_file, refusing
@@ -47,9 +48,9 @@ def run(given: argparse.Namespace) -> int:
     eps = same[0]
     wanted = None if given.backbone is None else _one("backbone", given.backbone, cells["backbone"])
     made = [
-        table_formats.write(found, attack, eps, given.quantity, given.format)
-        for found in grid.grids(tables)
-        if found["protocol"] == protocol and wanted in (None, found["backbone"])
+        table_formats.write(table, attack, eps, given.quantity, given.format)
+        for table in grid.grids(tables)
+        if table["protocol"] == protocol and wanted in (None, table["backbone"])
     ]
     text = "\n".join(made)
     if given.output:
@@ -60,7 +61,8 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _one(what: str, given: str | None, known) -> str:
+def _one(what: str, given: str | None, known: Iterable[str]) -> str:
+    """The name that an option gives, or the first of those that the table has."""
     names = list(dict.fromkeys(known))
     if given is None:
         return names[0]

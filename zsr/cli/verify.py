@@ -19,7 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    bad = {job: line for job in plan.jobs.values() if (line := _said(plan, job))}
+    bad = {job: line for job in plan.jobs.values() if (line := _fault_or_refusal(plan, job))}
     missing = [job for job in plan.jobs.values() if job not in bad and not (plan.results / job.record).is_file()]
     checked = len(plan.jobs) - len(missing)
     if not checked:
@@ -27,9 +27,9 @@ def run(given: argparse.Namespace) -> int:
     lines = list(bad.values())
     summary = [f"{checked} results checked, {len(bad)} wrong, {len(missing)} not there"]
     if not given.seals:
-        faults, said = _look_again(plan, set(bad) | set(missing))
+        faults, counts = _compute_again(plan, set(bad) | set(missing))
         lines += faults
-        summary += said
+        summary += counts
     for line in lines:
         print(line)
     if not given.quiet:
@@ -37,38 +37,39 @@ def run(given: argparse.Namespace) -> int:
     return 1 if lines or missing else 0
 
 
-def _look_again(plan: Plan, gone: set[PlannedJob]) -> tuple[list[str], list[str]]:
-    """Faults of cells and tables, and what the summary says of them. `gone`: jobs whose files cannot be read."""
+def _compute_again(plan: Plan, unusable: set[PlannedJob]) -> tuple[list[str], list[str]]:
+    """Faults of cells and tables, and their part of the summary. `unusable`: jobs whose files cannot be read."""
     from zsr.checks import verify
 
-    cells = [job for job in plan.cells if job not in gone and not set(job.needs.values()) & gone]
-    found = verify.cells(plan, cells)
-    faults = list(found.faults)
-    said = [
-        f"{found.examples} stored examples scored again, {found.confirmed} confirmed",
-        f"{found.clean} clean predictions confirmed",
-        f"{found.close} margins below 1e-4 counted apart",
+    cells = [job for job in plan.cells if job not in unusable and not set(job.needs.values()) & unusable]
+    scores = verify.rescore_cells(plan, cells)
+    faults = list(scores.faults)
+    counts = [
+        f"{scores.examples} stored examples scored again, {scores.confirmed} confirmed",
+        f"{scores.clean} clean predictions confirmed",
+        f"{scores.close} margins below 1e-4 counted apart",
     ]
-    if cells and not found.examples and not found.asked:
+    if cells and not scores.examples and not scores.wanted:
         faults.append(
             "no adversarial example is stored, so no verdict can be confirmed: write `store: examples` in a protocol, "
             "or verify bytes and specs alone with --seals"
         )
-    if plan.tables not in gone and len(found.rows) == len(plan.cells):
-        numbers, wrong = verify.tables(plan, found.rows)
-        faults += wrong
-        said.append(f"{numbers} numbers of the tables recounted, {len(wrong)} wrong")
+    if plan.tables not in unusable and len(scores.rows) == len(plan.cells):
+        recount = verify.recount_tables(plan, scores.rows)
+        faults += recount.faults
+        counts.append(f"{recount.checked} numbers of the tables recounted, {len(recount.faults)} wrong")
     else:
-        said.append("tables not recounted, results are missing")
-    return faults, said
+        counts.append("tables not recounted, results are missing")
+    return faults, counts
 
 
 def faults(plan: Plan) -> Iterator[str]:
     """One line for every result that cannot be believed."""
-    return (line for job in plan.jobs.values() if (line := _said(plan, job)))
+    return (line for job in plan.jobs.values() if (line := _fault_or_refusal(plan, job)))
 
 
-def _said(plan: Plan, job: PlannedJob) -> str | None:
+def _fault_or_refusal(plan: Plan, job: PlannedJob) -> str | None:
+    """`fault` for a list: a file that the system refuses is a line of its own."""
     try:
         return fault(plan, job)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Results on disk: where each lies, how it is written and checked."""
+"""Results on disk: their paths, how each kind of file is written, read and checked."""

@@ -1,11 +1,11 @@
-"""Adversarial examples on disk: float32 images to the last bit, in a twelfth to three quarters of the space.
+"""Writes and reads adversarial examples: float32 images to the last bit, in a twelfth to three quarters of the space.
 
-An attack in L-infinity leaves most pixels where the ball ends or where they were, and those need two bits: every pixel
-is compared, bit for bit, with what x0, x0 + ε and x0 - ε give inside the box. A pixel in between is stored as the
-distance of its bit pattern from that of x0, counted in floats: small numbers, whose high bytes compress away. Whatever
-the pixels are, other norms included, what is read is what was written; only the size depends on them.
+An attack in L-infinity leaves most pixels at x0, x0 + ε or x0 - ε, inside the box. Such a pixel is stored in two bits,
+if it is equal to one of the three bit for bit. Any other pixel is stored as the distance of its bit pattern from that
+of x0, counted in floats: small numbers, whose high bytes compress away. Every pixel is read as it was written, in every
+norm; only the size of the file depends on the pixels.
 
-The file is parquet with one row per example: its place in the prepared split, the two-bit codes, the pixels in between.
+The file is parquet with one row per example: its index in the prepared split, the two-bit codes, the other pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,9 +24,9 @@ FREE = 3  # the code of a pixel that is none of the three candidates
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples, and the images that they were made of."""
+    """Examples, and which images they were made of."""
 
-    index: np.ndarray  # int64 [n], places in the prepared split
+    index: np.ndarray  # int64 [n], in the prepared split
     x_adv: np.ndarray  # float32 [n, 3, H, W]
 
 
@@ -40,8 +40,8 @@ def write_examples(
         raise ZsrError(f"{path}: {len(index)} places, examples {x_adv.shape}, images {images.shape}: they do not fit")
     ball = np.float32(radius)
     codes, free = [], []
-    for place, example in zip(index, x_adv, strict=True):
-        code, rest = _encode(images[place], example, ball)
+    for image, example in zip(index, x_adv, strict=True):
+        code, rest = _encode(images[image], example, ball)
         codes.append(code)
         free.append(rest)
     table = pa.table(
@@ -52,14 +52,14 @@ def write_examples(
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """The file, from what it holds."""
+    """Write a file of examples that are already encoded."""
     pq.write_table(table, path, compression="zstd", compression_level=6, use_dictionary=False, write_statistics=False)
 
 
 def read_examples(path: Path, images: np.ndarray, only: Sequence[int] | None = None) -> Examples:
     """What `write_examples` was given. `images`: the prepared split, uint8 [N, 3, H, W], possibly memory-mapped.
 
-    `only` picks examples by their place in the file, in its order; each costs its own decoding alone.
+    `only` picks examples by their rows in the file, in its order; only those are decoded.
     """
     table = read_table(path)
     if only is not None:
@@ -68,7 +68,7 @@ def read_examples(path: Path, images: np.ndarray, only: Sequence[int] | None = N
 
 
 def parts(path: Path, images: np.ndarray, size: int) -> Iterator[Examples]:
-    """The same, so many at a time: 50,000 examples of 224 x 224 are 30 GB."""
+    """As `read_examples`, `size` examples at a time: 50,000 of 224 x 224 are 30 GB."""
     table = read_table(path)
     for start in range(0, len(table), size):
         yield _examples(table.slice(start, size), images, path)
@@ -80,18 +80,18 @@ def _examples(table: pa.Table, images: np.ndarray, path: Path) -> Examples:
     if len(index) and index.max() >= len(images):
         raise ZsrError(f"{path}: an example of image {index.max()}, the split has {len(images)}; it is of another set")
     x_adv = np.empty((len(index), *images.shape[1:]), np.float32)
-    for k, (place, code, rest) in enumerate(zip(index, table["codes"], table["free"], strict=True)):
-        x_adv[k] = _decode(images[place], code.as_py(), rest.as_py(), ball, path)
+    for k, (image, code, rest) in enumerate(zip(index, table["codes"], table["free"], strict=True)):
+        x_adv[k] = _decode(images[image], code.as_py(), rest.as_py(), ball, path)
     return Examples(index, x_adv)
 
 
 def stored(path: Path) -> np.ndarray:
-    """The places of the stored examples alone, int64 [n]."""
+    """The image index of each stored example, int64 [n]; nothing else is read."""
     return read_table(path, ["index"])["index"].to_numpy().astype(np.int64)
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """What the file holds; its examples still encoded."""
+    """The table of a file, its examples still encoded."""
     try:
         table = pq.read_table(path, columns=columns, memory_map=False)
     except pa.ArrowException as error:
@@ -142,9 +142,9 @@ def _decode(image: np.ndarray, codes: bytes, free: bytes, ball: np.float32, path
 
 def _pack(code: np.ndarray) -> bytes:
     """Four codes a byte."""
-    four = np.zeros(-(-code.size // 4) * 4, np.uint8)
-    four[: code.size] = code
-    four = four.reshape(-1, 4)
+    padded = np.zeros(-(-code.size // 4) * 4, np.uint8)
+    padded[: code.size] = code
+    four = padded.reshape(-1, 4)
     return (four[:, 0] | four[:, 1] << 2 | four[:, 2] << 4 | four[:, 3] << 6).tobytes()
 
 

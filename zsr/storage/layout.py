@@ -1,6 +1,7 @@
-"""Where each result lies, relative to the results folder: the one list of path patterns.
+"""The paths of all results relative to the results folder, as patterns.
 
-The rules use the patterns with their wildcards; `zsr.plan.plan` fills them in. Nobody globs for results.
+The rules use the patterns with their wildcards, and the plan fills them in. Files are found through the plan, never by
+a search of the folder.
 """
 
 DATA = "data/{dataset}/{split}/{transform}"

@@ -1,4 +1,4 @@
-"""Results on disk: written whole or not at all, each with its spec, believed only if spec and digest are right."""
+"""Writes results atomically and reads the record of each, which holds its spec and digests; checks both before use."""
 
 import hashlib
 import json
@@ -12,15 +12,6 @@ from zsr.errors import ZsrError
 from zsr.hashing import file_digest
 
 REPAIR = "run `zsr repair` to remove it, then snakemake to make it again"
-
-
-def check_writable(folder: Path) -> None:
-    """Refuse a results folder that cannot be made or written, before anything runs."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ZsrError(f"{folder}: cannot be written ({place} is no folder that you may write to); change `results`")
 
 
 @contextmanager
@@ -61,7 +52,7 @@ FIELDS = {
 
 
 class Record(dict):
-    """The fields of a record; one that is missing is damage of its file, and no KeyError."""
+    """The fields of a record; a missing one is an error of its file, not a KeyError."""
 
     def __init__(self, path: Path, fields: object) -> None:
         if not isinstance(fields, dict):
@@ -88,14 +79,14 @@ def read_record(path: Path, spec_hash: str | None = None) -> dict:
         raise ZsrError(f"{path}: not a record of zsr, its '{wrong[0]}' is something else; {REPAIR}")
     if "digests" in record:
         record["digests"] = Record(path, record["digests"])
-    found = record["spec_hash"]
-    if spec_hash is not None and found != spec_hash:
-        raise ZsrError(f"{path}: stale, made for spec {found}, the plan asks for {spec_hash}; {REPAIR}")
+    made_for = record["spec_hash"]
+    if spec_hash is not None and made_for != spec_hash:
+        raise ZsrError(f"{path}: stale, made for spec {made_for}, the plan asks for {spec_hash}; {REPAIR}")
     return record
 
 
 def seal(record: dict) -> str:
-    """A hash of all of a record but its seal: a changed byte in a number of the record itself is found too."""
+    """A hash of everything in a record but its seal, so a changed byte in the record itself is found too."""
     text = json.dumps({key: value for key, value in record.items() if key != "seal"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

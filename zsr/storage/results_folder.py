@@ -1,4 +1,4 @@
-"""Which folder may hold the results, and the marker that says that zsr made it.
+"""Checks which folder may hold the results, and marks one that zsr made.
 
 A run writes into this folder and `zsr prune --delete` deletes from it, so it must not be a folder of the checkout, of
 Git or of Snakemake, nor one that holds the checkout or the home folder. Paths are compared after their symlinks.
@@ -25,30 +25,30 @@ NAMES = {*LOGS, MARKER, *(pattern.split("/")[0] for pattern in PATTERNS)}
 
 def results_folder(text: str, where: str = "results") -> str:
     """The one spelling of a results folder, without variables; refused where results must not lie."""
-    found = expand(text, where)
-    if not found or found != found.strip() or WILDCARDS.search(found):
+    folder = expand(text, where)
+    if not folder or folder != folder.strip() or WILDCARDS.search(folder):
         raise ZsrError(
-            f"{where}: {short(repr(found))} is no name of a folder; write a path without braces, *, ?, line ends and "
+            f"{where}: {short(repr(folder))} is no name of a folder; write a path without braces, *, ?, line ends and "
             "blanks around it"
         )
-    found = os.path.normpath(found).replace("//", "/")  # POSIX keeps two slashes at the beginning
-    if not set(Path(found).parts) - {".."}:
-        raise ZsrError(f"{where}: '{found}' holds more than results; name a folder for them alone, such as `results`")
+    folder = os.path.normpath(folder).replace("//", "/")  # POSIX keeps two slashes at the beginning
+    if not set(Path(folder).parts) - {".."}:
+        raise ZsrError(f"{where}: '{folder}' holds more than results; name a folder for them alone, such as `results`")
     try:
-        for path in {Path(os.path.abspath(found)), Path(found).resolve()}:
+        for path in {Path(os.path.abspath(folder)), Path(folder).resolve()}:
             _refuse_parents(path, where)
             _refuse_internals(path, where)
             _refuse_sources(path, where)
     except (OSError, RuntimeError) as error:  # too long a name, no permission, symlinks in a circle
-        raise system_error(f"{where}: {short(found)}", error, "", "cannot be used") from error
-    return found
+        raise system_error(f"{where}: {short(folder)}", error, "", "cannot be used") from error
+    return folder
 
 
 def _refuse_parents(path: Path, where: str) -> None:
     """Not `/` nor the home folder: a folder that holds the checkout or the home; nor the working directory itself."""
     home = Path(os.path.expanduser("~"))
     holders = [("the checkout", [ROOT, *ROOT.parents]), ("the working directory", [Path.cwd()])]
-    holders += [("your home", [*found.parents, found]) for found in (home, home.resolve()) if home.is_absolute()]
+    holders += [("your home", [*name.parents, name]) for name in (home, home.resolve()) if home.is_absolute()]
     for what, folders in holders:
         if path in folders:
             raise ZsrError(f"{where}: {path} holds {what}; name a folder for the results alone, such as `results`")
@@ -97,23 +97,38 @@ def mark(folder: Path) -> None:
     """Mark a folder that is new; one that had other files before stays without a marker."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        seen = {name for name in os.listdir(folder) if not name.startswith(".")}  # locks come before the marker too
-        if not is_marked(folder) and seen <= set(LOGS):
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}  # locks come before the marker too
+        if not is_marked(folder) and names <= set(LOGS):
             with replacing(folder / MARKER) as temporary:
                 temporary.write_text(SAYS, encoding="utf-8")
     except OSError as error:
         raise system_error(folder, error, "free space, or change `results`", "cannot be written") from error
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a results folder that cannot be made or written, before anything runs."""
+    parent = nearest_existing(folder)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ZsrError(f"{folder}: cannot be written ({parent} is no folder that you may write to); change `results`")
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself if it exists, else the nearest parent that does."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def _records(folder: Path) -> Iterator[Path]:
-    """The records of zsr in a folder whose seals are right."""
+    """The records in a folder whose seals are right."""
     for pattern in sorted({files["record"] for files in layout.OUTPUTS.values()}):
         for path in folder.glob(re.sub(r"\{\w+\}", "*", pattern)):
-            if bears_record(path):
+            if is_record(path):
                 yield path
 
 
-def bears_record(path: Path) -> bool:
+def is_record(path: Path) -> bool:
     """Whether a file is a record of zsr with a right seal."""
     try:
         read_record(path)

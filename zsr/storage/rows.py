@@ -1,4 +1,4 @@
-"""The rows of a cell as parquet: written deterministically, read with their digest checked."""
+"""Writes and reads the rows of a cell, one per image, as parquet; equal rows give equal bytes."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def write_rows(path: Path, columns: dict[str, np.ndarray]) -> None:
 
 
 def read_rows(path: Path, digest: str) -> pa.Table:
-    """Read a cell's rows; a damaged file is refused by name."""
+    """Read a cell's rows, after a check of the file's digest."""
     return pq.read_table(check_digest(path, digest), memory_map=False)
 
 

@@ -1,4 +1,4 @@
-"""One run at a time in a results folder: a lock in the folder, whose text says who holds it.
+"""Lets one run at a time into a results folder, by a lock in the folder whose text names the run.
 
 Snakemake locks its working directory, and two working directories can write the same results. The lock here is `flock`
 on a file: the kernel drops it when the process ends, even by kill -9, so on one machine a lock that was left behind is
@@ -41,7 +41,7 @@ class Holder:
 
 
 def take(results: Path) -> None:
-    """Hold the results folder until `release` or the end of this process; one line if another run holds it."""
+    """Hold the results folder until `release` or the end of this process; raise if another run holds it."""
     path = results.absolute() / NAME
     if path in held:
         return
@@ -107,11 +107,11 @@ def _locked(file: int) -> bool | None:
 
 def _refuse_other(path: Path, holder: Holder | None, locked: bool | None) -> None:
     """Raise if another run holds the folder, or if nobody can know."""
-    here = holder is not None and holder.host == socket.gethostname()
-    if locked is False or (locked is None and here and _lives(holder.pid)):
+    local = holder if holder is not None and holder.host == socket.gethostname() else None
+    if locked is False or (locked is None and local is not None and _lives(local.pid)):
         by = holder.title if holder else "a process that has just started"
         raise ZsrError(f"{path.parent}: another run works in this folder ({by}); wait until it ends, or stop it")
-    if holder is not None and not here:
+    if holder is not None and local is None:
         raise ZsrError(
             f"{path.parent}: another machine's run holds this folder ({holder.title}); if that run has ended, remove "
             f"{path}"
@@ -129,7 +129,7 @@ def _lives(pid: int) -> bool:
 
 
 def _read(file: int) -> Holder | None:
-    """What the lock says; nothing if it was released, or if its holder was stopped before it had written."""
+    """Who holds the lock; None if it was released, or if its holder was stopped before it had written."""
     text = os.pread(file, 10_000, 0)
     try:
         return Holder(**json.loads(text)) if text else None
