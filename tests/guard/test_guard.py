@@ -3,6 +3,7 @@
 import json
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def test_a_declared_file_is_read(job):
 
 @pytest.mark.parametrize(
     "importing",
-    ["importlib.import_module('zsr.data.' + 'changed')", "importlib.import_module('hel' + 'per')"],
+    ["importlib.import_module('zsr.checks.' + 'changed_files')", "importlib.import_module('hel' + 'per')"],
     ids=["a module of the library", "a module at the checkout's root"],
 )
 def test_a_module_that_the_fingerprint_does_not_count_fails_the_job(job, importing):
@@ -234,9 +235,11 @@ def test_a_linked_file_counts_under_its_own_name(checkout, job, tmp_path, inside
 
 def test_an_installed_package_imports_as_usual(tmp_path):
     """Without a checkout around it nothing is compiled again."""
+    package = Path(fingerprint.__file__).parents[1]
     (tmp_path / "zsr").mkdir()
-    for name in ("__init__.py", "guard.py", "errors.py"):
-        (tmp_path / "zsr" / name).write_bytes((Path(fingerprint.__file__).parent / name).read_bytes())
+    for name in ("__init__.py", "errors.py"):
+        (tmp_path / "zsr" / name).write_bytes((package / name).read_bytes())
+    shutil.copytree(package / "guard", tmp_path / "zsr" / "guard")
     code = "import sys, zsr; from zsr.guard.from_source import Finder; print(Finder in sys.meta_path)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],

@@ -26,7 +26,7 @@ from zsr.config.device import (
     unused_gpu_warning,
 )
 from zsr.errors import ZsrError
-from zsr.jobs.run import prefer_this_python
+from zsr.jobs.environment import prefer_this_python
 from zsr.checks.stale_results import METADATA, adoptable_notice, refuse_forgotten
 from zsr.env_paths import expand
 from zsr.plan.plan import Plan

@@ -5,14 +5,14 @@ import json
 from safetensors.torch import save_file
 
 from zsr.errors import ZsrError
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.models import catalogue, hub, weights
 from zsr.models.backbone import save_tensors
 from zsr.models.convert import check_gelu, convert
 from zsr.storage.unreadable import reading
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     source = job.spec["source"]
     definition = job.spec["definition"] or hub_definition(source)
     path = job.input("weights") if "sha256" in source else hub.weights(source["hub"], source["file"], revision(source))

@@ -11,7 +11,7 @@ from zsr import registry
 from zsr.data import prepared as arrays
 from zsr.epsilon import eps_of
 from zsr.jobs.cost import peak_megabytes
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.methods.core.base import Method
 from zsr.methods.core.loading import load_trained
 from zsr.methods.core.processes import Peers
@@ -24,7 +24,7 @@ from zsr.training.log import TrainLog
 from zsr.training.recipe import Recipe
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     torch.set_num_threads(job.spec["threads"])
     processes, device = job.spec["recipe"]["processes"], job.spec["device"]
     checkpoint = Checkpoint(job.folder / "last.ckpt", job.resumable)
@@ -40,7 +40,7 @@ def work(job: Job) -> None:
     job.facts["cost"] = {**cost, "peak_megabytes": peak_megabytes(device)}
 
 
-def follow(group: Peers, job: Job) -> None:
+def follow(group: Peers, job: JobRun) -> None:
     """The same training, seen from a process that is not the first."""
     job.check_code()  # of this process
     method, task, source, recipe = prepared(job, group)
@@ -49,7 +49,7 @@ def follow(group: Peers, job: Job) -> None:
     job.check_code()  # what it imported meanwhile
 
 
-def prepared(job: Job, group: Peers) -> tuple[Method, Task, Source, Recipe]:
+def prepared(job: JobRun, group: Peers) -> tuple[Method, Task, Source, Recipe]:
     """What a training is made of, from the spec and the files that it names."""
     spec = job.spec
     record = job.record("backbone")
@@ -90,7 +90,7 @@ def prepared(job: Job, group: Peers) -> tuple[Method, Task, Source, Recipe]:
     return method, task, Source(images, labels), recipe
 
 
-def load_teacher(job: Job, backbone: dict, head: Tensor) -> tuple[nn.Module, Tensor]:
+def load_teacher(job: JobRun, backbone: dict, head: Tensor) -> tuple[nn.Module, Tensor]:
     """Another model on the same backbone, as it is evaluated: its tower, and the class embeddings it uses."""
     weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", "teacher"))
     loaded, method = load_trained(weights, backbone, changed, job.record("teacher"))

@@ -10,7 +10,7 @@ from zsr.data import prepared
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError
 from zsr.evaluation import gallery
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.plan.gallery_cells import LIMIT
 from zsr.plan.plan import Plan
 from zsr.results import collect, models
@@ -22,7 +22,7 @@ from zsr.storage.rows import read_rows
 MOST = 4  # images of one cell
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     torch.set_num_threads(1)
     entries: list[dict] = []
     pictures = Pictures()

@@ -9,7 +9,7 @@ from zsr.errors import ZsrError
 from zsr.guard.watch import own
 from zsr.hashing import encoder_digest, file_digest
 from zsr.jobs.cost import peak_megabytes
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.models import dual_parts, hub, sentence_encoder, weights
 from zsr.models.backbone import Backbone, save_tensors
 from zsr.progress import Progress
@@ -21,7 +21,7 @@ from zsr.training.projection import JoinRecipe, check, joining, pairs
 IMAGE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as timm's repositories have them
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     spec = job.spec
     torch.set_num_threads(spec.get("threads", 1))
     sources, planned = spec["parts"], spec["definition"]
@@ -51,7 +51,7 @@ def work(job: Job) -> None:
     }
 
 
-def image_file(job: Job, source: dict) -> Path:
+def image_file(job: JobRun, source: dict) -> Path:
     """The image tower's weights, checked."""
     if "hub" in source:
         return hub.find_first(source["hub"], IMAGE_WEIGHTS, source.get("revision"))
@@ -60,7 +60,7 @@ def image_file(job: Job, source: dict) -> Path:
     return path
 
 
-def text_place(job: Job, source: dict, form: str) -> tuple[str, sentence_encoder.Find | Path]:
+def text_place(job: JobRun, source: dict, form: str) -> tuple[str, sentence_encoder.Find | Path]:
     """(how errors call it, the file of vectors or what finds a file of the sentence encoder), checked."""
     if "hub" in source:
         return f"hub repository {source['hub']}", lambda name: hub.find(source["hub"], name, source.get("revision"))
@@ -86,7 +86,7 @@ def text_digest(find: sentence_encoder.Find | Path) -> str:
     return file_digest(find if isinstance(find, Path) else find(sentence_encoder.WEIGHTS))
 
 
-def learn(job: Job, backbone: Backbone) -> None:
+def learn(job: JobRun, backbone: Backbone) -> None:
     """The projection, from the pairs of one split."""
     spec, record = job.spec, job.record("data")
     recipe = JoinRecipe(**spec["recipe"])

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from zsr.jobs.cost import peak_megabytes
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.models.backbone import Backbone, build, load_backbone, save_tensors
 from zsr.progress import Progress
 from zsr.training.captions import all_texts, of_class, read_pairs
@@ -15,7 +15,7 @@ from zsr.training.log import TrainLog
 from zsr.training.pretrain import CHUNK, Pretraining, PretrainRecipe
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
     images, captions = read_pairs(job.input("data"), job.record("data"), spec)
@@ -41,7 +41,7 @@ def work(job: Job) -> None:
     job.facts["cost"] = {"steps": steps, "peak_megabytes": peak_megabytes(spec["device"])}
 
 
-def distilling(job: Job, backbone: Backbone, images: np.ndarray, captions: list[str]) -> Distilling:
+def distilling(job: JobRun, backbone: Backbone, images: np.ndarray, captions: list[str]) -> Distilling:
     """A training that follows the teacher, which is asked here and then forgotten."""
     spec, record = job.spec, job.record("teacher")
     teacher = load_backbone(job.input("teacher").with_name("weights.safetensors"), record)

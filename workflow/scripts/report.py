@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from zsr.data import prepared
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.report import csv_tables, published_numbers
 from zsr.report.figures import build
 from zsr.report.page import page
@@ -17,7 +17,7 @@ from zsr.storage.bytes_read import read_by
 from zsr.storage.records import check_digest, read_record
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     plan = collect.rebuild(job.spec["config"], job.results)
     tables = csv_tables.read(job.input("tables").parent, job.record("tables"))
     charts = json.loads(checked(job, "figures", "charts").read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ def work(job: Job) -> None:
     job.read = read_by(plan, plan.report)
 
 
-def checked(job: Job, role: str, name: str) -> Path:
+def checked(job: JobRun, role: str, name: str) -> Path:
     """One output of an upstream job, its bytes checked."""
     path = Path(job.results) / layout.OUTPUTS[role][name]
     return check_digest(path, job.record(role)["digests"][name])
