@@ -85,7 +85,7 @@ def dressed(method, *, moved: bool = True, backbone=None) -> Task:
     """As the loop does before the first step; with `moved`, the prompts are somewhere else than at their start."""
     task = make_task(method, backbone)
     method.check(task)
-    task.dress(method.wrap)
+    task.wrap_student(method.wrap)
     method.prepare(task, make_source(side=SIDE))
     fine_tune.choose_parameters(method, task.visual)
     generator = torch.Generator().manual_seed(8)
@@ -314,7 +314,7 @@ def test_directions_and_detachments_of_apd_would_show(monkeypatch):
         APD(label=label).loss(task, batch)[0].backward()
         grads.append([p.grad.clone() for p in task.visual.teacher.parameters()])
     task.visual.zero_grad()
-    F.cross_entropy(method.taught(task, batch), batch.labels).backward()
+    F.cross_entropy(method.teacher_logits(task, batch), batch.labels).backward()
     for one, other, alone in zip(*grads, [p.grad for p in task.visual.teacher.parameters()], strict=True):
         torch.testing.assert_close(one, alone)
         torch.testing.assert_close(other, alone)

@@ -16,7 +16,7 @@ from zsr.methods.tecoa import TeCoA
 from zsr.models.precision import FINE
 from zsr.training import fine_tune
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.fine_tune import Source
+from zsr.training.fine_tune import SourceSet
 from zsr.training.log import TrainLog
 from zsr.training.recipe import Recipe
 
@@ -38,9 +38,9 @@ def task(eps: float = 8 / 255, seed: int = 0) -> Task:
 
 
 @pytest.fixture
-def source() -> Source:
+def source() -> SourceSet:
     rng = np.random.default_rng(0)
-    return Source(rng.integers(0, 256, (50, 3, 8, 8), dtype=np.uint8), rng.integers(0, 4, 50))
+    return SourceSet(rng.integers(0, 256, (50, 3, 8, 8), dtype=np.uint8), rng.integers(0, 4, 50))
 
 
 def recipe(**keys) -> Recipe:

@@ -14,12 +14,12 @@ from zsr.jobs.cost import peak_megabytes
 from zsr.jobs.run import JobRun, run
 from zsr.methods.core.base import Method
 from zsr.methods.core.loading import load_trained
-from zsr.methods.core.processes import Peers
+from zsr.methods.core.processes import Processes
 from zsr.methods.core.task import Task
 from zsr.models.backbone import load_backbone
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.distributed import Follower, peers
-from zsr.training.fine_tune import Source, fine_tune, trained_tensors
+from zsr.training.distributed import FollowerCheckpoint, training_processes
+from zsr.training.fine_tune import SourceSet, fine_tune, trained_tensors
 from zsr.training.log import TrainLog
 from zsr.training.recipe import Recipe
 
@@ -28,7 +28,7 @@ def work(job: JobRun) -> None:
     torch.set_num_threads(job.spec["threads"])
     processes, device = job.spec["recipe"]["processes"], job.spec["device"]
     checkpoint = Checkpoint(job.folder / "last.ckpt", job.resumable)
-    with peers(processes, device, follow, job) as group:
+    with training_processes(processes, device, follow, job) as group:
         method, task, source, recipe = prepared(job, group)
         with TrainLog(job.outputs["log"], job.folder / "tensorboard", job.resumable) as log:
             cost = fine_tune(method, task, source, recipe, device=device, checkpoint=checkpoint, log=log)
@@ -40,16 +40,16 @@ def work(job: JobRun) -> None:
     job.facts["cost"] = {**cost, "peak_megabytes": peak_megabytes(device)}
 
 
-def follow(group: Peers, job: JobRun) -> None:
+def follow(group: Processes, job: JobRun) -> None:
     """The same training, seen from a process that is not the first."""
     job.check_code()  # of this process
     method, task, source, recipe = prepared(job, group)
-    checkpoint = Follower(job.folder / "last.ckpt", job.resumable)
+    checkpoint = FollowerCheckpoint(job.folder / "last.ckpt", job.resumable)
     fine_tune(method, task, source, recipe, device=job.spec["device"], checkpoint=checkpoint, log=lambda row: None)
     job.check_code()  # what it imported meanwhile
 
 
-def prepared(job: JobRun, group: Peers) -> tuple[Method, Task, Source, Recipe]:
+def prepared(job: JobRun, group: Processes) -> tuple[Method, Task, SourceSet, Recipe]:
     """What a training is made of, from the spec and the files that it names."""
     spec = job.spec
     record = job.record("backbone")
@@ -85,9 +85,9 @@ def prepared(job: JobRun, group: Peers) -> tuple[Method, Task, Source, Recipe]:
         teacher=teacher,
         teacher_head=teacher_head,
         text=backbone.text if method.trains_text else None,
-        peers=group,
+        processes=group,
     )
-    return method, task, Source(images, labels), recipe
+    return method, task, SourceSet(images, labels), recipe
 
 
 def load_teacher(job: JobRun, backbone: dict, head: Tensor) -> tuple[nn.Module, Tensor]:

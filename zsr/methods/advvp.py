@@ -27,11 +27,11 @@ class FramePrompted(TokenPrompted):
     def __init__(self, visual: nn.Module, tokens: Tensor, framed: PixelPrompted) -> None:
         super().__init__(visual, tokens)
         self.frame = framed.prompt  # [3, n]
-        self.register_buffer("place", framed.place, persistent=False)
+        self.register_buffer("border", framed.border, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        frame = torch.zeros(3, *self.place.shape, dtype=x.dtype, device=x.device)
-        frame[:, self.place] = self.frame.to(x.dtype)
+        frame = torch.zeros(3, *self.border.shape, dtype=x.dtype, device=x.device)
+        frame[:, self.border] = self.frame.to(x.dtype)
         return super().forward(as_seen(self.visual, x) + frame)
 
 

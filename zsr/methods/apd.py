@@ -44,7 +44,7 @@ class APD(BimodalPrompts):
             sets["teacher"] = self.draw(visual, text, generator)
         return Bimodal(visual, **sets)
 
-    def taught(self, task: Task, batch: Batch) -> Tensor:
+    def teacher_logits(self, task: Task, batch: Batch) -> Tensor:
         """The teacher's logits of the clean images [B, C]; with gradient if it trains."""
         if self.teacher == "offline":
             return task.logits(task.original_features(batch))
@@ -53,13 +53,13 @@ class APD(BimodalPrompts):
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.texts(task)
-        net_input = self.attack(task, batch, self.away(task, batch, texts)).net_input
-        found = logits(task, task.visual(net_input), texts)
-        clean = self.taught(task, batch)
-        student, teacher = F.log_softmax(found, 1), F.log_softmax(clean, 1)
+        net_input = self.attack(task, batch, self.objective_against(task, batch, texts)).net_input
+        adversarial = logits(task, task.visual(net_input), texts)
+        clean = self.teacher_logits(task, batch)
+        student, teacher = F.log_softmax(adversarial, 1), F.log_softmax(clean, 1)
         distance = kl(teacher.detach(), student).mean()
-        logged = {"robust_accuracy": accuracy(found, batch.labels), "teacher": accuracy(clean, batch.labels)}
-        loss = distance + self.label * F.cross_entropy(found, batch.labels) if self.label else distance
+        logged = {"robust_accuracy": accuracy(adversarial, batch.labels), "teacher": accuracy(clean, batch.labels)}
+        loss = distance + self.label * F.cross_entropy(adversarial, batch.labels) if self.label else distance
         if self.teacher == "online":
             loss = loss + F.cross_entropy(clean, batch.labels)
             if self.feedback:

@@ -25,7 +25,7 @@ from zsr.methods.core.task import Batch, Task
 from zsr.methods.tga_zsr import TGAZSR
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 FULL = 224  # the size of map that α and β are meant for
 
@@ -45,7 +45,7 @@ class CompTGA(TGAZSR):
         if task.encode_text is None or len(task.classes) != len(task.head):
             raise ZsrError("comp-tga: needs the class names of the source set and the text tower, this task has none")
 
-    def prepare(self, task: Task, source: "Source") -> None:
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
         with torch.no_grad():
             other = task.encode_text([self.template.format(name) for name in task.classes])
         task.extras["other_head"] = F.normalize(other.to(task.head), dim=1)  # [C, D]

@@ -46,18 +46,18 @@ class DualTeacher(AdversarialMethod):
         logged = {"robust_accuracy": accuracy(logits, batch.labels)}
         if self.alpha:
             original = F.log_softmax(task.logits(task.original_features(batch)), 1)
-            with task.aside():
+            with task.frozen_bn_stats():
                 clean = F.log_softmax(task.logits(task.features(batch.images)), 1)
             logged["clean_teacher"] = (term := kl(original, clean).mean()).detach()
             loss = loss + self.alpha * term
         if self.beta:
-            robust = F.log_softmax(self.taught(task, net_input), 1)
+            robust = F.log_softmax(self.teacher_logits(task, net_input), 1)
             logged["robust_teacher"] = (term := kl(robust, F.log_softmax(logits, 1)).mean()).detach()
             loss = loss + self.beta * term
         return loss, logged
 
     @staticmethod
-    def taught(task: Task, net_input: Tensor) -> Tensor:
+    def teacher_logits(task: Task, net_input: Tensor) -> Tensor:
         """The robust teacher's logits [B, C]; no graph."""
         with torch.no_grad():
             features = F.normalize(task.teacher(net_input), dim=1)

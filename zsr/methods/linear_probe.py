@@ -26,7 +26,7 @@ from zsr.methods.core.task import Batch, Task
 from zsr.methods.core.tower_with_buffers import dimensions, source_features
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
 class Probed(nn.Module):
@@ -69,8 +69,8 @@ class LinearProbe(Method):
     def trainable(self, visual: nn.Module) -> list[str]:
         return ["read_out.weight", "read_out.bias"]
 
-    def prepare(self, task: Task, source: "Source") -> None:
-        features, _ = source_features(task, source, len(source.labels))
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
+        features, _ = source_features(task, source_set, len(source_set.labels))
         task.visual.size.copy_(features.square().mean().sqrt())
         task.extras["features"] = features / task.visual.size
 

@@ -64,7 +64,7 @@ class TGAZSR(AdversarialMethod):
             term = self.distance(task, self.attention(task, seen, batch), original)
             loss, logged["attention_adversarial"] = loss + self.alpha * term, term.detach()
         if self.beta:
-            with task.aside():
+            with task.frozen_bn_stats():
                 clean = look(task.visual, clean_input)
             term = self.distance(task, self.attention(task, clean, batch), original)
             loss, logged["attention_clean"] = loss + self.beta * term, term.detach()

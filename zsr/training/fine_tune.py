@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 from zsr.methods.core.base import Method
-from zsr.methods.core.source_set import Source
+from zsr.methods.core.source_set import SourceSet
 from zsr.methods.core.task import Batch, Task
 from zsr.models.precision import flags
 from zsr.progress import Progress
@@ -31,7 +31,7 @@ ATTACK_SCALE = 1024.0  # of the inner attack's loss under float16, where small g
 def fine_tune(
     method: Method,
     task: Task,
-    source: Source,
+    source: SourceSet,
     recipe: Recipe,
     *,
     device: str,
@@ -40,13 +40,13 @@ def fine_tune(
 ) -> dict[str, float]:
     """Train `task.visual` in place; returns what the manifest says of the cost."""
     method.check(task)
-    task.dress(method.wrap)
-    task.peers.synchronise(task.visual)
+    task.wrap_student(method.wrap)
+    task.processes.share_batchnorm(task.visual)
     source = source.subset(recipe.images, task.seed, recipe.shots, task.classes)
     method.prepare(task, source)
     batch = min(recipe.batch, len(source.labels))
     steps = max(1, round(recipe.epochs * len(source.labels) / batch))
-    task.remember(source, steps * batch // task.peers.size)
+    task.cache_original_features(source, steps * batch // task.processes.size)
     torch.manual_seed(task.seed)  # for methods with dropout or random views
     parameters = choose_parameters(method, task.visual)
     optimizer = make_optimizer(recipe, parameters)
@@ -64,18 +64,18 @@ def fine_tune(
     passes = Passes(task)
     start = time.monotonic()
     for step, chosen in enumerate(order(len(source.labels), batch, first, steps, task.seed), first):
-        mine = task.peers.share(chosen)
+        mine = task.processes.part_of_batch(chosen)
         images = torch.from_numpy(source.images[mine]).to(device, non_blocking=True).float().div_(255)
         labels = torch.from_numpy(source.labels[mine]).to(device, non_blocking=True)
         keys = torch.from_numpy(mine).to(device)
         task.visual.train(recipe.batchnorm == "train")
         with autocast(recipe.amp, device):
             loss, extra = method.loss(task, Batch(images, labels, keys, step))
-        value = task.peers.mean(loss)  # the step's one synchronisation; a NaN must not reach the weights
+        value = task.processes.mean(loss)  # the step's one synchronisation; a NaN must not reach the weights
         check_finite(value, "loss", step, chosen)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
-        task.peers.average(parameters)
+        task.processes.average_gradients(parameters)
         scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf).item()
         if not scaler.is_enabled():  # under fp16 the scaler skips a step that overflowed, and lowers its scale
@@ -84,13 +84,13 @@ def fine_tune(
         scaler.update()
         rate = schedule.get_last_lr()[0]
         schedule.step()
-        extra = {name: task.peers.mean(term) for name, term in extra.items()}
+        extra = {name: task.processes.mean(term) for name, term in extra.items()}
         log({"step": step, "loss": value, "lr": rate, "grad_norm": norm, **extra})
         progress.step(note=f"loss {value:.4f}")
         spent = before + time.monotonic() - start
         checkpoint.step(lambda: state_of(step + 1, spent, value, task.visual, optimizer, schedule, scaler))  # noqa: B023
     seconds = before + time.monotonic() - start
-    seen = (steps - first) * batch // task.peers.size  # by this process since it started
+    seen = (steps - first) * batch // task.processes.size  # by this process since it started
     task.visual.eval().requires_grad_(False)
     return {
         "steps": steps,

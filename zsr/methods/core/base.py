@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
     from zsr.methods.core.task import Batch, Task
 
 
@@ -45,8 +45,8 @@ class Method:
     def check(self, task: "Task") -> None:
         """Raise a `ZsrError` if the method cannot train this student; called before anything is computed."""
 
-    def prepare(self, task: "Task", source: "Source") -> None:
-        """What must be there before the first step goes into `task.extras`; a function of (task, source) alone.
+    def prepare(self, task: "Task", source_set: "SourceSet") -> None:
+        """What must be there before the first step goes into `task.extras`; a function of (task, source_set) alone.
 
         It runs again when a training is resumed, so it must not look at the student's weights.
         """

@@ -25,7 +25,7 @@ from zsr.models.prompt_length import templates_of
 from zsr.models.prompted_text_tower import Laid, TextTower
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TextPrompts(AdversarialMethod):
     def check(self, task: Task) -> None:
         task.text.check(type(self).__name__)
 
-    def prepare(self, task: Task, source: "Source") -> None:
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
         laid = self.lay(task.text, list(task.classes), list(task.templates))
         task.extras |= laid._asdict()
 
@@ -72,18 +72,18 @@ class TextPrompts(AdversarialMethod):
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():
-            return self.away(task, batch, self.texts(task))
+            return self.objective_against(task, batch, self.texts(task))
 
-    def away(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
+    def objective_against(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
         """Cross-entropy of each image against texts [C, D] that the attack takes as constants."""
         texts = texts.detach()
         return lambda features: F.cross_entropy(logits(task, features, texts), batch.labels, reduction="none")
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.texts(task)
-        net_input = self.attack(task, batch, self.away(task, batch, texts)).net_input
-        found = logits(task, task.visual(net_input), texts)
-        return F.cross_entropy(found, batch.labels), {"robust_accuracy": accuracy(found, batch.labels)}
+        net_input = self.attack(task, batch, self.objective_against(task, batch, texts)).net_input
+        adversarial = logits(task, task.visual(net_input), texts)
+        return F.cross_entropy(adversarial, batch.labels), {"robust_accuracy": accuracy(adversarial, batch.labels)}
 
 
 @dataclass(frozen=True)
