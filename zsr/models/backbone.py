@@ -1,4 +1,4 @@
-"""A dual encoder and what the project must know of it: pixel statistics, temperature, tokenizer.
+"""A dual encoder and what the project needs of it: pixel statistics, temperature, tokenizer.
 
 A definition says how a model is rebuilt; its `kind` names the file of zsr/models/kinds/ that does it. A new kind is one
 more file with `build(definition, seed)`. Nothing here imports open_clip.
@@ -20,12 +20,23 @@ from zsr.storage.records import REPAIR, check_digest
 DEFAULT_KIND = "words-clip"  # of a definition that does not say: the drawn architectures
 
 
+class ClipModel(nn.Module):
+    """What a dual encoder has; open_clip's classes have the same attributes without this base."""
+
+    visual: nn.Module
+    logit_scale: nn.Parameter
+
+    def encode_text(self, text: Tensor) -> Tensor:
+        """Ids [P, context] -> features [P, D]."""
+        raise NotImplementedError
+
+
 class Backbone:
     """An image tower and the text tower that its features are compared with."""
 
     def __init__(
         self,
-        clip: nn.Module,
+        clip: ClipModel,
         *,
         mean: list[float],
         std: list[float],
@@ -34,7 +45,7 @@ class Backbone:
         tokenize: Callable[[list[str]], list[list[int]]],
         resize: str = "bicubic",
     ) -> None:
-        """`clip` has .visual, .encode_text and .logit_scale; its state is what is saved and loaded."""
+        """The state of `clip` is what is saved and loaded."""
         self.clip = clip
         self.mean: tuple[float, ...] = tuple(mean)
         self.std: tuple[float, ...] = tuple(std)
@@ -42,7 +53,7 @@ class Backbone:
         self.embed_dim = embed_dim
         self.tokenize = tokenize
         if not hasattr(clip.visual, "output_dim"):  # open_clip's timm towers do not say it
-            clip.visual.output_dim = embed_dim
+            clip.visual.output_dim = embed_dim  # type: ignore[assignment]  # a plain attribute
         accept_any_size(clip.visual, pair(image_size), resize)
 
     @property
@@ -118,10 +129,10 @@ def load_model(
 
 def check_backbone(record: dict, trained_record: dict, trained: Path) -> None:
     """A trained file holds only what differs from its backbone: over another one it would be another model."""
-    named, found = trained_record.get("backbone"), record["digests"]["weights"]
-    if named is not None and named != found:
+    named, given = trained_record.get("backbone"), record["digests"]["weights"]
+    if named is not None and named != given:
         raise ZsrError(
-            f"{trained}: trained on the backbone {named[:12]}, this one is {found[:12]}; load it with its own, or "
+            f"{trained}: trained on the backbone {named[:12]}, this one is {given[:12]}; load it with its own, or "
             f"{REPAIR}"
         )
 

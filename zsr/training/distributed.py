@@ -116,7 +116,7 @@ class FollowerCheckpoint(Checkpoint):
 
 @contextmanager
 def training_processes(count: int, device: str, follow: Callable, *arguments: object) -> Iterator[Processes]:
-    """This process as rank 0 of `count`; the others run `follow(processes, *arguments)`. With a count of 1 it is alone."""
+    """This process as rank 0 of `count`; the others run `follow(processes, *arguments)`. With 1 it is alone."""
     if count == 1:
         yield ONE_PROCESS
         return

@@ -7,16 +7,18 @@ both are fixed and the map is learned (training/projection.py). m is the mean of
 encoders put all prompts of one form into a narrow cone, and only what differs from their mean tells classes apart.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsr.models import timm_light
-from zsr.models.backbone import Backbone
+from zsr.models.backbone import Backbone, ClipModel
 from zsr.models.sentence_encoder import SentenceTower
 from zsr.models.text_vectors import StoredTexts
 
-FORMS = {"sentence": SentenceTower, "vectors": StoredTexts}
+FORMS: dict[str, Callable[[dict], SentenceTower | StoredTexts]] = {"sentence": SentenceTower, "vectors": StoredTexts}
 
 
 class Tower(nn.Module):
@@ -32,8 +34,11 @@ class Tower(nn.Module):
         return self.proj(self.trunk(x))
 
 
-class Dual(nn.Module):
+class Dual(ClipModel):
     """Image tower, text side, temperature."""
+
+    visual: Tower
+    text_mean: Tensor
 
     def __init__(self, visual: Tower, text: SentenceTower | StoredTexts) -> None:
         super().__init__()
@@ -45,8 +50,8 @@ class Dual(nn.Module):
     def encode_image(self, x: Tensor) -> Tensor:
         return self.visual(x)
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        return F.normalize(self.text(tokens), dim=1) - self.text_mean
+    def encode_text(self, text: Tensor) -> Tensor:
+        return F.normalize(self.text(text), dim=1) - self.text_mean
 
 
 def build(definition: dict) -> Backbone:
@@ -55,7 +60,8 @@ def build(definition: dict) -> Backbone:
     trunk = timm_light.create(vision["timm_model_name"], vision["file"], vision["settings"])
     text = FORMS[about["form"]]({key: value for key, value in about.items() if key != "form"})
     clip = Dual(Tower(trunk, vision["features"], width), text)
-    clip.visual.to(memory_format=torch.channels_last)  # on a CPU a third of the time; a transformer's do not care
+    # on a CPU a third of the time; a transformer's layers do not care
+    clip.visual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
     return Backbone(
         clip,
         mean=definition["mean"],
