@@ -23,10 +23,10 @@ from support.hub_models import RESNET, TINY, definition, in_cache, tiny
 from support.project import refused
 from torch import Tensor
 
-from workflow.scripts import fetch
 from zsr.hashing import file_digest
 from zsr.models import convert, dual_parts, hub, sentence_encoder, text_vectors, tokenizers, weights
 from zsr.models.backbone import Backbone, load_backbone, save_tensors
+from zsr.models.fetch import hub_definition
 
 # -- files that are no weights ----------------------------------------------------------------------------------------
 
@@ -596,7 +596,7 @@ def test_a_bad_config_of_the_hub(what: str, cache: Path):
     content, message = HUB[what]
     in_cache(cache, "org/model", {hub.CONFIG: content})
     with refused(message):
-        fetch.hub_definition({"hub": "org/model", "file": ""})
+        hub_definition({"hub": "org/model", "file": ""})
 
 
 TOKENIZERS = {

@@ -22,6 +22,8 @@ from torch import Tensor
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
 from zsr.models.precision import flags
+from zsr.progress import Progress
+from zsr.training.captions import all_texts
 from zsr.training.pretrain import CHUNK, PairBatch, Pretraining, PretrainRecipe, parts
 
 
@@ -112,3 +114,15 @@ class Distillation(Pretraining):
         loss = contrastive + self.recipe.weight * ((1 - of_images) + (1 - of_texts))
         logged = {"contrastive": contrastive, "image_cosine": of_images, "text_cosine": of_texts}
         return loss, {"accuracy": accuracy, **{name: value.detach() for name, value in logged.items()}}
+
+
+def distillation(
+    student: Backbone, images: np.ndarray, captions: list[str], teacher: Backbone, beyond: list[str],
+    recipe: DistilRecipe, seed: int, device: str,
+) -> Distillation:  # fmt: skip
+    """The training of a student by a teacher, whose features are computed here; the teacher itself is not kept."""
+    texts = all_texts(captions, beyond)
+    check_student(teacher, student, texts)
+    progress = Progress("teacher", -(-len(images) // CHUNK))
+    targets = compute_targets(teacher, images, texts, device, progress.step)
+    return Distillation(student, images, captions, targets, beyond, recipe, seed, device)

@@ -71,7 +71,6 @@ class FineTuning(Training):
         half = recipe.amp == "fp16" and device == "cuda"
         self.scaler = torch.amp.GradScaler(device, enabled=half)
         task.attack_scale = ATTACK_SCALE if half else 1.0
-        self.loss = math.nan  # of the last step
         self.first = 0  # step that this process began with
         self.earlier_seconds = 0.0  # of the runs that were interrupted
         self.passes = Passes(task)
@@ -83,8 +82,8 @@ class FineTuning(Training):
         task.visual.train(self.recipe.batchnorm == "train")
         with autocast(self.recipe.amp, self.device):
             loss, logged = self.method.loss(task, batch)
-        self.loss = task.processes.mean(loss)  # the step's one device sync; a NaN must not reach the weights
-        self.check_finite(self.loss, "loss")
+        self.last_loss = task.processes.mean(loss)  # the step's one device sync; a NaN must not reach the weights
+        self.check_finite(self.last_loss, "loss")
         self.optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         task.processes.average_gradients(self.parameters)
@@ -97,7 +96,7 @@ class FineTuning(Training):
         rate = self.schedule.get_last_lr()[0]
         self.schedule.step()
         means = {name: task.processes.mean(term) for name, term in logged.items()}
-        return {"step": self.step, "loss": self.loss, "lr": rate, "grad_norm": norm, **means}
+        return {"step": self.step, "loss": self.last_loss, "lr": rate, "grad_norm": norm, **means}
 
     def chosen(self, step: int) -> np.ndarray:
         return chosen_images(self.count, self.batch_size, step, self.task.seed)
@@ -119,7 +118,7 @@ class FineTuning(Training):
         return {
             "step": self.step,
             "seconds": self.seconds,
-            "loss": self.loss,
+            "loss": self.last_loss,
             "visual": self.task.visual.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -130,7 +129,7 @@ class FineTuning(Training):
     def load_state_dict(self, state: dict) -> None:
         self.step = self.first = state["step"]
         self.earlier_seconds, self.started = state["seconds"], time.monotonic()
-        self.loss = state["loss"]  # a run may have been stopped after its last step
+        self.last_loss = state["loss"]  # a run may have been stopped after its last step
         self.task.visual.load_state_dict(state["visual"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -149,7 +148,7 @@ class FineTuning(Training):
             "seconds_per_step": round(seconds / steps, 5),
             "train_seconds": round(seconds, 3),
             "passes_per_image": self.passes.per_image(seen),
-            "final_loss": self.loss,
+            "final_loss": self.last_loss,
         }
 
 

@@ -25,6 +25,7 @@ class Training(ABC):
     cure: ClassVar[str]  # of a loss or a gradient that is not finite
     steps: int
     step: int = 0  # steps that are done
+    last_loss: float = math.nan  # of the last of them
 
     def __iter__(self) -> Iterator[Row]:
         while self.step < self.steps:

@@ -85,8 +85,8 @@ class ContrastiveTraining(Training):
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss, logged = self.loss(self.batch(self.step))
-        value = loss.item()
-        self.check_finite(value, "loss")
+        self.last_loss = loss.item()
+        self.check_finite(self.last_loss, "loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf).item()
@@ -94,7 +94,7 @@ class ContrastiveTraining(Training):
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(recipe.largest_scale))
-        row = {"step": self.step, "loss": value, "lr": rate, "grad_norm": norm}
+        row = {"step": self.step, "loss": self.last_loss, "lr": rate, "grad_norm": norm}
         return row | {name: figure.item() for name, figure in logged.items()}
 
     def batch(self, step: int) -> PairBatch:
@@ -141,10 +141,15 @@ class ContrastiveTraining(Training):
         return (of_image + of_text) / 2, (logits.detach().argmax(1) == owner).float().mean()
 
     def state_dict(self) -> dict:
-        return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "step": self.step,
+            "loss": self.last_loss,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: dict) -> None:
-        self.step = state["step"]
+        self.step, self.last_loss = state["step"], state["loss"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 

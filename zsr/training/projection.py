@@ -6,6 +6,7 @@ of them find their text.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from zsr.models.kinds.dual import Dual
 from zsr.models.precision import flags
 from zsr.models.resize import pair, resized
 from zsr.training.captions import BETWEEN, all_texts
+from zsr.training.checkpoint import Checkpoint
+from zsr.training.loop import Row, run_training
 from zsr.training.pretrain import CHUNK, ContrastiveTraining, PretrainRecipe, parts
 
 
@@ -127,6 +130,17 @@ class ProjectionTraining(ContrastiveTraining):
             nearest = candidates[(features @ texts.T).argmax(1).cpu()]
         right = (nearest == first).float().mean().item()
         return {"images": len(first), "texts": len(candidates), "accuracy": round(right, 4)}
+
+
+def learn_projection(
+    backbone: Backbone, images: np.ndarray, captions: list[str], recipe: JoinRecipe, *,
+    resize: str, seed: int, device: str, checkpoint: Checkpoint, log: Callable[[Row], None],
+) -> dict:  # fmt: skip
+    """Learn a dual encoder's projection in place; returns the facts of its record."""
+    given = frozen_pairs(backbone, images, captions, device, resize)
+    training = ProjectionTraining(backbone, given, recipe, seed, device)
+    run_training(training, checkpoint, log)
+    return {"held_out": training.finish(), "texts": len(given.texts), "final_loss": training.last_loss}
 
 
 def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
