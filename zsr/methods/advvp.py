@@ -24,6 +24,8 @@ from zsr.models.resize import as_seen
 class FramePrompted(TokenPrompted):
     """A VisionTransformer with a learned frame on its images and tokens behind its patches."""
 
+    border: Tensor
+
     def __init__(self, visual: nn.Module, tokens: Tensor, framed: PixelPrompted) -> None:
         super().__init__(visual, tokens)
         self.frame = framed.prompt  # [3, n]
@@ -50,7 +52,7 @@ class AdvVP(VPPixel):
 
     def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
         tokens = VPToken(tokens=self.tokens).wrap(visual, seed).prompt.detach()
-        return FramePrompted(visual, tokens, super().wrap(visual, seed))
+        return FramePrompted(visual, tokens, self.framed(visual, seed))
 
     def trainable(self, visual: nn.Module) -> list[str]:
         return ["prompt", "frame"]

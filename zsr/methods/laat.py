@@ -45,12 +45,12 @@ class LAAT(AdversarialMethod):
 
     def prepare(self, task: Task, source_set: "SourceSet") -> None:
         centre = F.normalize(task.head.mean(0), dim=0)
-        task.visual.centre.copy_(centre)
-        task.visual.reach.copy_(angles(task.head, centre).max())
+        task.visual.get_buffer("centre").copy_(centre)
+        task.visual.get_buffer("reach").copy_(angles(task.head, centre).max())
         task.extras["anchors"] = self.head(task.visual, task.head)
 
     def head(self, visual: nn.Module, head: Tensor) -> Tensor:
-        return expand(head, visual.centre.to(head), visual.reach.to(head))
+        return expand(head, visual.get_buffer("centre").to(head), visual.get_buffer("reach").to(head))
 
     def logits(self, task: Task, features: Tensor) -> Tensor:
         """s·cos(f, a_c) [B, C]."""

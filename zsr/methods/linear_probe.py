@@ -71,9 +71,10 @@ class LinearProbe(Method):
 
     def prepare(self, task: Task, source_set: "SourceSet") -> None:
         features, _ = source_features(task, source_set, len(source_set.labels))
-        task.visual.size.copy_(features.square().mean().sqrt())
-        task.extras["features"] = features / task.visual.size
+        size = task.visual.get_buffer("size")
+        size.copy_(features.square().mean().sqrt())
+        task.extras["features"] = features / size
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = task.visual.read_out(task.extras["features"][batch.keys])  # [B, C]
+        logits = task.visual.get_submodule("read_out")(task.extras["features"][batch.keys])  # [B, C]
         return F.cross_entropy(logits, batch.labels), {"accuracy": accuracy(logits, batch.labels)}

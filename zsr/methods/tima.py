@@ -47,7 +47,7 @@ class TIMA(AdversarialMethod):
         return TowerWithBuffers(visual, text_map=torch.eye(dimensions(visual)))
 
     def head(self, visual: nn.Module, head: Tensor) -> Tensor:
-        return mapped(visual.text_map.to(head), head)
+        return mapped(visual.get_buffer("text_map").to(head), head)
 
     def prepare(self, task: Task, source_set: "SourceSet") -> None:
         features, _ = source_features(task, source_set, self.text_images)
@@ -65,7 +65,7 @@ class TIMA(AdversarialMethod):
             return loss
 
         optimizer.step(closure)
-        task.visual.text_map.copy_(text_map.detach())
+        task.visual.get_buffer("text_map").copy_(text_map.detach())
         texts = self.head(task.visual, task.head)
         task.extras |= {"texts": texts, "margins": self.margin * closeness(texts)}
 

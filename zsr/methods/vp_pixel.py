@@ -23,6 +23,8 @@ from zsr.models.resize import as_seen
 class PixelPrompted(Prompted):
     """A tower behind a frame; `prompt` is [3, n], its numbers in the order of `border` (True on the border)."""
 
+    border: Tensor
+
     def __init__(self, visual: nn.Module, prompt: Tensor, border: Tensor) -> None:
         super().__init__(visual, prompt)
         self.register_buffer("border", border, persistent=False)  # [H, W]
@@ -45,6 +47,10 @@ class VPPixel(VisualPrompt):
             raise ZsrError(f"vp-pixel: width is {self.width}, the frame does not fit into images of {height} × {width}")
 
     def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
+        return self.framed(visual, seed)
+
+    def framed(self, visual: nn.Module, seed: int) -> PixelPrompted:
+        """The tower behind a frame before training."""
         sides = image_size(visual)
         width = self.width or max(1, round(30 / 224 * min(sides)))
         border = torch.ones(sides, dtype=torch.bool)

@@ -93,7 +93,7 @@ class FineTuning(Training):
             self.check_finite(norm, "gradient")
         scaler.step(self.optimizer)
         scaler.update()
-        rate = self.schedule.get_last_lr()[0]
+        rate = float(self.schedule.get_last_lr()[0])
         self.schedule.step()
         means = {name: task.processes.mean(term) for name, term in logged.items()}
         return {"step": self.step, "loss": self.last_loss, "lr": rate, "grad_norm": norm, **means}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from zsr.methods.core.source_set import SourceSet
     from zsr.methods.core.task import Batch, Task
+    from zsr.models.prompted_text_tower import TextTower
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Method:
     def head(self, visual: nn.Module, head: Tensor) -> Tensor:
         """The class embeddings [C, D] that the wrapped tower is evaluated with, from those of the text tower."""
         return head
+
+    def embeddings(self, visual: nn.Module, text: "TextTower", classes: list[str], templates: list[str]) -> Tensor:
+        """Class embeddings [C, D] of any dataset, for methods that train text."""
+        raise TypeError(f"{type(self).__name__} trains no text")
 
     def check(self, task: "Task") -> None:
         """Raise a `ZsrError` if the method cannot train this student; called before anything is computed."""

@@ -111,6 +111,7 @@ class Task:
     @cached_property
     def cached_features(self) -> Tensor:
         """f_0 of every source image [N, D]."""
+        assert self.source_set is not None  # by `original_features`
         return self.frozen_features_of(self.source_set.images)
 
     def original_features(self, batch: Batch) -> Tensor:
