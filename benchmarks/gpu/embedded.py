@@ -23,7 +23,7 @@ from zsr.data.prepared import Chunk
 from zsr.data.set_files import set_file
 from zsr.evaluation.cell import ZeroShot
 from zsr.evaluation.class_embeddings import class_embeddings
-from zsr.methods.core.source_set import Source
+from zsr.methods.core.source_set import SourceSet
 from zsr.methods.core.task import Task
 from zsr.models.backbone import Backbone, build
 from zsr.training.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ def fine_tune_tecoa(
     batch = min(100, length.source)
     epochs = length.finetuning * batch / length.source
     recipe = Recipe(epochs=epochs, batch=batch, optimizer="adamw", lr=1e-3, warmup=10, amp="fp16")
-    source = Source(chunk.images, chunk.labels)
+    source = SourceSet(chunk.images, chunk.labels)
     method = registry.load("methods", "tecoa")()
     fine_tune(method, task, source, recipe, device=device, checkpoint=checkpoint, log=log)
     return task

@@ -107,7 +107,7 @@ def test_a_file_that_is_gone_was_read(plan, place, monkeypatch):
 
 def test_unfinished_work_goes_on_from_these_bytes_alone(plan, project, tmp_path):
     """A checkpoint is of a spec and of what the jobs before it have made."""
-    from zsr.jobs.run import Job
+    from zsr.jobs.run import JobRun
     from zsr.storage import records
 
     job = next(job for job in plan.jobs.values() if job.rule == "heads" or "data" in job.needs)
@@ -119,6 +119,6 @@ def test_unfinished_work_goes_on_from_these_bytes_alone(plan, project, tmp_path)
             record = {"spec_hash": needed.hash, "spec": needed.spec, "digests": {"images": digest}}
             records.write_json(path, record | {"seal": records.seal(record)})
             inputs[role] = [path]
-        made = Job(job.spec, inputs, {"record": tmp_path / "out.json"})
+        made = JobRun(job.spec, inputs, {"record": tmp_path / "out.json"})
         keys.append(made.resumable)
     assert keys[0] == keys[1] != keys[2]

@@ -132,15 +132,15 @@ def test_aside_normalises_by_the_batch_and_restores_itself():
     task, batch = make_task(norm_tower), make_batch()
     task.visual.train()
     twin = copy.deepcopy(task.visual)
-    with task.aside():
+    with task.frozen_bn_stats():
         found = task.features(batch.images)
     assert torch.equal(found, twin(task.normalise(batch.images)))
     assert not torch.equal(twin[1].running_mean, task.visual[1].running_mean)
-    with pytest.raises(ValueError, match="broken"), task.aside():
+    with pytest.raises(ValueError, match="broken"), task.frozen_bn_stats():
         raise ValueError("broken")
     assert task.visual[1].track_running_stats
     task.visual.eval()
-    with task.aside():
+    with task.frozen_bn_stats():
         assert torch.equal(task.features(batch.images), task.visual(task.normalise(batch.images)))
 
 

@@ -30,7 +30,7 @@ from support.method_setting import (
 )
 
 from zsr.errors import ZsrError
-from zsr.methods.core.source_set import Source
+from zsr.methods.core.source_set import SourceSet
 from zsr.methods.dual_teacher import DualTeacher
 from zsr.methods.linear_probe import LinearProbe
 from zsr.methods.tecoa import TeCoA
@@ -199,7 +199,7 @@ def test_a_probe_reaches_the_optimum_of_logistic_regression(tmp_path):
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(1)
-    source = Source(rng.integers(0, 256, (200, 3, 4, 4), dtype=np.uint8), rng.integers(0, C, 200))
+    source = SourceSet(rng.integers(0, 256, (200, 3, 4, 4), dtype=np.uint8), rng.integers(0, C, 200))
     task = fit(tmp_path, LinearProbe(classes=C), probe_task(), source, epochs=400, batch=200, lr=0.1, optimizer="adamw")
     features = task.extras["features"]
     best = LogisticRegression(C=np.inf, tol=1e-8, max_iter=5000).fit(features.numpy(), source.labels)

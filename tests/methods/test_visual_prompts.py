@@ -103,14 +103,14 @@ def test_only_the_prompt_moves_and_what_is_saved_makes_the_model_again(method, t
 
 def test_an_unchanged_prompt_is_saved_all_the_same():
     task = make_task(vit, moved=False)
-    task.dress(VPToken().wrap)
+    task.wrap_student(VPToken().wrap)
     assert fine_tune.trained_tensors(task.visual, task.original).keys() == {"prompt"}
 
 
 @case
 def test_the_prompt_gets_the_gradient_of_the_loss(method, tower, side):
     task, batch = make_task(tower, moved=False, steps=1), make_batch(4, side)
-    task.dress(method.wrap)
+    task.wrap_student(method.wrap)
     task.visual.train()
     method.loss(task, batch)[0].backward()
     assert task.visual.prompt.grad.isfinite().all()
@@ -127,7 +127,7 @@ def test_the_loss_is_that_of_the_method_that_its_name_says(method, criterion):
     source, batch, losses = make_source(16, 12), make_batch(4, 12), []
     for lossy in (method(criterion=criterion), NAMED[criterion]()):
         task = make_task(vit, moved=False)
-        task.dress(method().wrap)
+        task.wrap_student(method().wrap)
         lossy.prepare(task, source)
         losses.append(lossy.loss(task, batch)[0].item())
     assert losses[0] == losses[1]

@@ -16,7 +16,7 @@ from zsr.hashing import file_digest
 from zsr.methods.core.task import Task
 from zsr.models.backbone import load_model, save_tensors
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.fine_tune import Source, fine_tune, trained_tensors
+from zsr.training.fine_tune import SourceSet, fine_tune, trained_tensors
 from zsr.training.recipe import Recipe
 
 
@@ -41,7 +41,7 @@ def test_every_method_of_the_real_config_trains_it_and_is_opened_again(files, tm
         templates=("a photo of a {}",), encode_text=made.encode_text, **taught,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    source = Source(rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8), rng.integers(0, 3, 12))
+    source = SourceSet(rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8), rng.integers(0, 3, 12))
     recipe = Recipe(epochs=1, batch=6, lr=0.01, batchnorm="eval")
     checkpoint, log = Checkpoint(tmp_path / "last.ckpt", "spec"), []
     fine_tune(method, task, source, recipe, device="cpu", checkpoint=checkpoint, log=log.append)

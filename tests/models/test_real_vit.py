@@ -16,7 +16,7 @@ from zsr.hashing import file_digest
 from zsr.methods.core.task import Task
 from zsr.models.backbone import Backbone, build, load_model, save_tensors
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.fine_tune import Source, fine_tune, trained_tensors
+from zsr.training.fine_tune import SourceSet, fine_tune, trained_tensors
 from zsr.training.recipe import Recipe
 
 DEFINITION = yaml.safe_load((ROOT / "zsr/models/archs/real-vit.yaml").read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def test_every_method_of_its_config_trains_it_and_is_opened_again(made, tmp_path
         templates=("a photo of a {}.",), encode_text=vit.encode_text, text=vit.text if method.trains_text else None,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    source = Source(rng.integers(0, 256, (8, 3, 64, 64), dtype=np.uint8), rng.integers(0, 3, 8))
+    source = SourceSet(rng.integers(0, 256, (8, 3, 64, 64), dtype=np.uint8), rng.integers(0, 3, 8))
     checkpoint, log = Checkpoint(tmp_path / "last.ckpt", "spec"), []
     recipe = Recipe(epochs=1, batch=4, lr=row.get("recipe", {}).get("lr", CONFIG["finetune"]["lr"]), optimizer="adamw")
     fine_tune(method, task, source, recipe, device="cpu", checkpoint=checkpoint, log=log.append)

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": GROUND | {"attacks", "models"},
     "training": GROUND | {"methods", "models", "data", "jobs"},
     "evaluation": GROUND | {"attacks", "models"},
-    "results": GROUND | {"plan", "evaluation", "methods", "models"},
+    "results": GROUND | {"plan", "data", "evaluation", "methods", "models"},
     "checks": GROUND | {"plan", "data", "models", "results"},
     "report": GROUND,
     "export": GROUND | {"methods", "models", "report"},

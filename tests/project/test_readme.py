@@ -13,7 +13,7 @@ from support.project import ROOT
 from zsr.methods.core.task import Task
 from zsr.plan.plan import Plan
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.fine_tune import Source, fine_tune
+from zsr.training.fine_tune import SourceSet, fine_tune
 from zsr.training.recipe import Recipe
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_the_method_trains(tmp_path, monkeypatch):
     before = visual[1].weight.detach().clone()
     task = Task(visual, (0.5,) * 3, (0.2,) * 3, F.normalize(torch.randn(3, 4), dim=1), 10.0, 4 / 255, 2, 1.0, seed=0)
     rng = np.random.default_rng(0)
-    source = Source(rng.integers(0, 256, (8, 3, 4, 4), dtype=np.uint8), rng.integers(0, 3, 8))
+    source = SourceSet(rng.integers(0, 256, (8, 3, 4, 4), dtype=np.uint8), rng.integers(0, 3, 8))
     recipe = Recipe(epochs=1, batch=4, lr=0.1)
     checkpoint = Checkpoint(tmp_path / "last.ckpt", "spec")
     fine_tune(method, task, source, recipe, device="cpu", checkpoint=checkpoint, log=lambda row: None)

@@ -9,7 +9,7 @@ from zsr.data import prepared
 from zsr.data.prepared import Chunk
 from zsr.errors import ZsrError
 from zsr.hashing import file_digest
-from zsr.jobs.run import Job
+from zsr.jobs.run import JobRun
 from zsr.storage import records, rows
 
 
@@ -100,7 +100,7 @@ def test_arrays_refuse_damage_too_few_images_and_labels_without_a_name(tmp_path)
 def test_a_disk_that_fills_up_at_the_last_moment_leaves_no_final_name(tmp_path, monkeypatch):
     """The record is written, under its temporary name, before any other file of the result is renamed."""
     final = {"rows": tmp_path / "eps.parquet", "record": tmp_path / "eps.json"}
-    job = Job({"job": "evaluate", "environment": {"name": "evaluate", "pins": ""}}, {}, final)
+    job = JobRun({"job": "evaluate", "environment": {"name": "evaluate", "pins": ""}}, {}, final)
     job.outputs["rows"].write_bytes(b"rows")
 
     def full(path, value):

@@ -13,7 +13,7 @@ from zsr.methods.core.adversarial import AdversarialMethod
 from zsr.methods.core.task import Batch, Task
 from zsr.training import fine_tune
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.fine_tune import Source
+from zsr.training.fine_tune import SourceSet
 from zsr.training.recipe import Recipe
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
@@ -40,7 +40,7 @@ def norm_tower() -> nn.Module:
 def dressed(method, task: Task, side: int = SIDE) -> Task:
     """As the loop does before the first step."""
     method.check(task)
-    task.dress(method.wrap)
+    task.wrap_student(method.wrap)
     method.prepare(task, make_source(side=side))
     return task
 
@@ -66,14 +66,14 @@ def make_batch(count: int = B, side: int = SIDE, classes: int = C) -> Batch:
     return Batch(images, torch.randint(0, classes, (count,), generator=generator), torch.arange(count), 2)
 
 
-def make_source(count: int = 24, side: int = SIDE, classes: int = C) -> Source:
+def make_source(count: int = 24, side: int = SIDE, classes: int = C) -> SourceSet:
     """A source set in memory."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
-    return Source(images, rng.integers(0, classes, count))
+    return SourceSet(images, rng.integers(0, classes, count))
 
 
-def fit(folder, method, task: Task, source: Source | None = None, **keys) -> Task:
+def fit(folder, method, task: Task, source: SourceSet | None = None, **keys) -> Task:
     """Train a few steps."""
     recipe = Recipe(**{"epochs": 1, "batch": 8, "lr": 0.02, "warmup": 1, **keys})
     checkpoint = Checkpoint(folder / "last.ckpt", "spec")

@@ -66,7 +66,7 @@ def dressed(method, *, moved: bool = True, backbone=None) -> Task:
     """As the loop does before the first step; with `moved`, the prompts are somewhere else than at their start."""
     task = make_task(method, backbone)
     method.check(task)
-    task.dress(method.wrap)
+    task.wrap_student(method.wrap)
     method.prepare(task, make_source(side=SIDE))
     fine_tune.choose_parameters(method, task.visual)
     generator = torch.Generator().manual_seed(8)

@@ -76,11 +76,11 @@ def test_features_of_the_original_are_made_once(name, tmp_path, monkeypatch):
     """Clean images are not augmented: what the frozen original says of them is remembered, to the bit."""
     method = registry.load("methods", name)()
     kept = fit(tmp_path, method, make_task(norm_tower, moved=False), epochs=4)
-    monkeypatch.setattr("zsr.methods.core.task.REMEMBERED", 0)
+    monkeypatch.setattr("zsr.methods.core.task.CACHE_BYTES", 0)
     made = fit(tmp_path, method, make_task(norm_tower, moved=False), epochs=4)
-    assert kept.source is not None
-    assert made.source is None
-    assert torch.equal(kept.remembered, made.frozen_features_of(kept.source.images))
+    assert kept.source_set is not None
+    assert made.source_set is None
+    assert torch.equal(kept.cached_features, made.frozen_features_of(kept.source_set.images))
     for key, value in kept.visual.state_dict().items():
         assert torch.equal(value, made.visual.state_dict()[key]), key
 

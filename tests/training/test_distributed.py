@@ -18,10 +18,10 @@ from torch import Tensor
 from zsr import registry
 from zsr.config.complete import complete
 from zsr.errors import ZsrError
-from zsr.methods.core.processes import ALONE, Peers
+from zsr.methods.core.processes import ONE_PROCESS, Processes
 from zsr.training import fine_tune
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.distributed import Follower, peers
+from zsr.training.distributed import FollowerCheckpoint, training_processes
 from zsr.training.recipe import Recipe
 
 torch.set_num_threads(1)
@@ -38,10 +38,10 @@ CASES = {
 STEPS = 6
 
 
-def fit(group: Peers, name: str, folder: Path, stop_after: int = 0) -> tuple[dict[str, Tensor], list[dict]]:
+def fit(group: Processes, name: str, folder: Path, stop_after: int = 0) -> tuple[dict[str, Tensor], list[dict]]:
     """Train the tiny student; rank 0 may be stopped as by a scheduler's signal."""
-    task = make_task(norm_tower, moved=False, peers=group)
-    checkpoint = (Follower if group.rank else Checkpoint)(folder / "last.ckpt", name)
+    task = make_task(norm_tower, moved=False, processes=group)
+    checkpoint = (FollowerCheckpoint if group.rank else Checkpoint)(folder / "last.ckpt", name)
     rows = []
 
     def log(row: dict) -> None:
@@ -56,12 +56,12 @@ def fit(group: Peers, name: str, folder: Path, stop_after: int = 0) -> tuple[dic
     return task.visual.state_dict(), rows
 
 
-def fit_all(group: Peers, folder: Path) -> dict[str, tuple[dict[str, Tensor], list[dict]]]:
+def fit_all(group: Processes, folder: Path) -> dict[str, tuple[dict[str, Tensor], list[dict]]]:
     """All cases in one group: starting a process costs more than a training here."""
     return {name: fit(group, name, folder) for name in CASES}
 
 
-def fit_one(group: Peers, folder: Path, stop_after: int = 0) -> dict[str, Tensor]:
+def fit_one(group: Processes, folder: Path, stop_after: int = 0) -> dict[str, Tensor]:
     """One case, to be interrupted; a child has no say in that."""
     return fit(group, "tecoa", folder, 0 if group.rank else stop_after)[0]
 
@@ -70,14 +70,14 @@ def fit_one(group: Peers, folder: Path, stop_after: int = 0) -> dict[str, Tensor
 def pair(tmp_path_factory) -> dict:
     """The trainings of two processes."""
     folder = tmp_path_factory.mktemp("pair")
-    with peers(2, "cpu", fit_all, folder) as group:
+    with training_processes(2, "cpu", fit_all, folder) as group:
         assert (group.rank, group.size) == (0, 2)
         return fit_all(group, folder)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_train_as_one(name, pair, tmp_path):
-    weights, rows = fit(ALONE, name, tmp_path)
+    weights, rows = fit(ONE_PROCESS, name, tmp_path)
     start = make_task(norm_tower, moved=False).visual.state_dict()
     for key, value in weights.items():
         moved = (value - start[key]).abs().max().item()
@@ -89,36 +89,36 @@ def test_two_processes_train_as_one(name, pair, tmp_path):
 
 def test_the_cases_would_show_a_loss_that_sees_its_part_alone(pair, tmp_path, monkeypatch):
     """Half of each batch, without the other: another training by far."""
-    monkeypatch.setattr(Peers, "share", lambda self, chosen: chosen[: len(chosen) // 2])
-    weights, _ = fit(ALONE, "tecoa", tmp_path)
+    monkeypatch.setattr(Processes, "part_of_batch", lambda self, chosen: chosen[: len(chosen) // 2])
+    weights, _ = fit(ONE_PROCESS, "tecoa", tmp_path)
     assert not torch.allclose(weights["4.weight"], pair["tecoa"][0]["4.weight"], rtol=1e-3, atol=1e-4)
 
 
 def test_interrupted_and_resumed_by_two_processes(pair, tmp_path):
-    with pytest.raises(ZsrError, match="stopped by a signal"), peers(2, "cpu", fit_one, tmp_path) as group:
+    with pytest.raises(ZsrError, match="stopped by a signal"), training_processes(2, "cpu", fit_one, tmp_path) as group:
         fit_one(group, tmp_path, stop_after=4)
     assert (tmp_path / "last.ckpt").exists()
-    with peers(2, "cpu", fit_one, tmp_path) as group:
+    with training_processes(2, "cpu", fit_one, tmp_path) as group:
         resumed = fit_one(group, tmp_path)
     assert resumed.keys() == pair["tecoa"][0].keys()
     assert all(torch.equal(value, pair["tecoa"][0][key]) for key, value in resumed.items())
 
 
-def fall(group: Peers) -> None:
+def fall(group: Processes) -> None:
     """A child that cannot go on."""
     raise ZsrError("the disk of this process is full")
 
 
 def test_a_child_that_falls_is_named():
     with pytest.raises(ZsrError, match=r"process 1 of the training ended: .*disk of this process is full"):  # noqa: SIM117
-        with peers(2, "cpu", fall) as group:
+        with training_processes(2, "cpu", fall) as group:
             group.mean(torch.tensor(1.0))
 
 
 ORPHANS = """
 import sys, time
 from pathlib import Path
-from zsr.training.distributed import peers
+from zsr.training.distributed import training_processes
 
 def wait(group):
     import os
@@ -126,7 +126,7 @@ def wait(group):
     time.sleep(600)
 
 if __name__ == "__main__":
-    with peers(2, "cpu", wait):
+    with training_processes(2, "cpu", wait):
         time.sleep(600)
 """
 
@@ -170,16 +170,16 @@ def test_unequal_parts_are_refused(mini):
     mini["models"][1]["recipe"]["processes"] = 0
     with pytest.raises(ZsrError, match=r"models\[1\].*processes: 0 is not above 0"):
         complete(mini)
-    from zsr.training.distributed import Group
+    from zsr.training.distributed import DistributedProcesses
 
-    assert np.array_equal(Group(1, 2).share(np.arange(8)), [4, 5, 6, 7])
+    assert np.array_equal(DistributedProcesses(1, 2).part_of_batch(np.arange(8)), [4, 5, 6, 7])
     with pytest.raises(ZsrError, match="a batch of 7"):
-        Group(0, 2).share(np.arange(7))
+        DistributedProcesses(0, 2).part_of_batch(np.arange(7))
 
 
 def test_alone_is_the_identity():
     value = torch.randn(3, requires_grad=True)
-    assert ALONE.gather(value) is value
+    assert ONE_PROCESS.gather(value) is value
 
 
 def test_a_job_of_two_processes(copy):

@@ -16,7 +16,7 @@ from zsr.methods.tecoa import TeCoA
 from zsr.models.precision import FINE
 from zsr.training import fine_tune
 from zsr.training.checkpoint import Checkpoint
-from zsr.training.fine_tune import Source
+from zsr.training.fine_tune import SourceSet
 from zsr.training.log import TrainLog
 from zsr.training.recipe import Recipe
 
@@ -38,9 +38,9 @@ def task(eps: float = 8 / 255, seed: int = 0) -> Task:
 
 
 @pytest.fixture
-def source() -> Source:
+def source() -> SourceSet:
     rng = np.random.default_rng(0)
-    return Source(rng.integers(0, 256, (50, 3, 8, 8), dtype=np.uint8), rng.integers(0, 4, 50))
+    return SourceSet(rng.integers(0, 256, (50, 3, 8, 8), dtype=np.uint8), rng.integers(0, 4, 50))
 
 
 def recipe(**keys) -> Recipe:
@@ -216,7 +216,7 @@ def test_nan_leaves_the_last_good_checkpoint(tmp_path, source, monkeypatch, what
             return loss, extra
 
     monkeypatch.setattr(Checkpoint.__init__, "__defaults__", (0.0,))  # save after every step
-    (chosen,) = fine_tune.order(50, 8, 5, 6, seed=0)
+    chosen = fine_tune.chosen_images(50, 8, 5, seed=0)
     with pytest.raises(ZsrError, match=f"the {what} is nan at step 5, images ") as caught:
         fit(tmp_path, source, Broken())
     assert str(chosen.tolist()) in str(caught.value)
@@ -227,10 +227,10 @@ def test_nan_leaves_the_last_good_checkpoint(tmp_path, source, monkeypatch, what
 
 @pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 9), (7, 7, 3), (5, 3, 8)])
 def test_order_visits_every_image_once_an_epoch(count, batch, steps):
-    flat = np.concatenate(list(fine_tune.order(count, batch, 0, steps, seed=3)))
+    flat = np.concatenate([fine_tune.chosen_images(count, batch, step, seed=3) for step in range(steps)])
     for epoch in range(len(flat) // count):
         assert sorted(flat[epoch * count : (epoch + 1) * count]) == list(range(count))
-    late = list(fine_tune.order(count, batch, 2, steps, seed=3))
+    late = [fine_tune.chosen_images(count, batch, step, seed=3) for step in range(2, steps)]
     assert np.array_equal(np.concatenate(late), flat[2 * batch :])
 
 

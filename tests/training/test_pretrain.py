@@ -65,21 +65,23 @@ def test_interrupted_it_ends_bit_identical(data, tmp_path: Path):
 
 def test_a_batch_has_each_caption_once(data):
     training = start(data)
-    images, tokens, owner = training.batch(3)
+    batch = training.batch(3)
+    images, tokens, owner = batch.images, batch.tokens, batch.owner
     assert len(images) == len(owner) == 32
     assert len(tokens) == len(tokens.unique(dim=0)) == int(owner.max()) + 1
-    first = [tuple(map(bytes, training.batch(s)[0].numpy())) for s in range(6)]
+    first = [tuple(map(bytes, training.batch(s).images.numpy())) for s in range(6)]
     assert len({image for batch in first for image in batch}) == 192  # an epoch takes no image twice
 
 
 def test_the_loss_without_repeats_is_clips(data):
     """With as many captions as images, it is the symmetric cross-entropy with the identity as target."""
     training = start(data)
-    images, tokens, _ = training.batch(0)
+    batch = training.batch(0)
+    images, tokens = batch.images, batch.tokens
     n = min(len(tokens), len(images))
-    loss, _ = training.loss((images[:n], tokens[:n], torch.arange(n)))
+    loss, _ = training.loss(batch._replace(images=images[:n], tokens=tokens[:n], owner=torch.arange(n), captions=n))
     model = training.model
-    f, t = F.normalize(model.encode_image(images[:n]), dim=1), F.normalize(model.encode_text(tokens[:n]), dim=1)
+    f, t = F.normalize(model.visual(images[:n]), dim=1), F.normalize(model.encode_text(tokens[:n]), dim=1)
     z = model.logit_scale.exp() * f @ t.T
     expected = (F.cross_entropy(z, torch.arange(n)) + F.cross_entropy(z.T, torch.arange(n))) / 2
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
@@ -88,8 +90,10 @@ def test_the_loss_without_repeats_is_clips(data):
 def test_images_of_one_caption_are_no_negatives(data):
     """Two images of the same caption: nothing to tell apart, so the image side costs nothing."""
     training = start(data)
-    images, tokens, _ = training.batch(0)
-    loss, seen = training.loss((images[:2], tokens[:1], torch.zeros(2, dtype=torch.int64)))
+    batch = training.batch(0)
+    owner = torch.zeros(2, dtype=torch.int64)
+    pair = batch._replace(images=batch.images[:2], tokens=batch.tokens[:1], owner=owner, captions=1)
+    loss, seen = training.loss(pair)
     assert seen["accuracy"] == 1 and loss.item() < 0.5 * (np.log(2) + 0.7)
 
 
@@ -111,7 +115,7 @@ def test_bad_data_gets_one_line(data):
         next(training.model.parameters()).fill_(torch.nan)
     with pytest.raises(ZsrError, match="loss is nan at step 0, images ") as caught:
         training.advance()
-    assert str(training.chosen(0)[0].tolist()) in str(caught.value)
+    assert str(training.chosen(0).tolist()) in str(caught.value)
 
 
 def test_a_gradient_that_is_nan_spoils_no_weight(data, monkeypatch):

@@ -62,28 +62,26 @@ def fresh(folder: Path, seed: int = 0) -> Backbone:
     return dual_parts.assemble(dual_parts.whole(PLANNED, text), seed, image, tensors, folder, folder)
 
 
-def learned(folder: Path, seed: int = 0, broken: int = 0) -> tuple[Backbone, join.Joining, join.Pairs]:
+def learned(folder: Path, seed: int = 0, broken: int = 0) -> tuple[Backbone, join.ProjectionTraining, join.FrozenPairs]:
     images, labels = coloured(200)
     made = fresh(folder, seed)
-    given = join.pairs(made, images, prompts(labels, CLASSES, TEMPLATES), "cpu", "bicubic")
-    training = join.joining(made.clip, given, RECIPE, seed, "cpu")
+    given = join.frozen_pairs(made, images, prompts(labels, CLASSES, TEMPLATES), "cpu", "bicubic")
+    training = join.ProjectionTraining(made, given, RECIPE, seed, "cpu")
     if broken:
         for _ in range(broken):
             training.advance()
         state = training.state_dict()
         made = fresh(folder, seed)
-        training = join.joining(made.clip, given, RECIPE, seed, "cpu")
+        training = join.ProjectionTraining(made, given, RECIPE, seed, "cpu")
         training.load_state_dict(state)
     list(training)
-    with torch.no_grad():
-        made.clip.logit_scale.copy_(training.model.logit_scale)
-    made.clip.eval()
+    training.finish()
     return made, training, given
 
 
 def test_what_is_learned_beats_chance_on_images_that_were_not_seen(folder):
     made, training, given = learned(folder)
-    found = join.check(training.model, given, 0)
+    found = training.test()
     assert found["images"] == 20 and found["texts"] == 4 and found["accuracy"] > 0.7  # chance is 0.25
     images, labels = coloured(100, seed=9)
     pixels = (torch.from_numpy(images).float() / 255 - 0.5) / 0.25
@@ -105,7 +103,7 @@ def test_same_seed_same_projection_and_an_interrupted_one_too(folder):
 
 def test_one_text_for_all_images_teaches_nothing(folder):
     with pytest.raises(ZsrError, match="all images have one text, 'a cat'"):
-        join.pairs(fresh(folder), coloured(8)[0], ["a cat"] * 8, "cpu", "bicubic")
+        join.frozen_pairs(fresh(folder), coloured(8)[0], ["a cat"] * 8, "cpu", "bicubic")
 
 
 # -- captions ---------------------------------------------------------------------------------------------------------

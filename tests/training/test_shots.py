@@ -7,16 +7,16 @@ from support.project import refused
 
 from zsr.errors import ZsrError
 from zsr.methods.ce import CE
-from zsr.methods.core.source_set import Source
+from zsr.methods.core.source_set import SourceSet
 
 
-def source(counts=(7, 5, 9)) -> Source:
+def source(counts=(7, 5, 9)) -> SourceSet:
     """Each image holds its own place, so that a subset shows which were taken."""
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    return Source(np.arange(len(labels)).reshape(-1, 1, 1, 1), labels)
+    return SourceSet(np.arange(len(labels)).reshape(-1, 1, 1, 1), labels)
 
 
-def places(found: Source) -> set[int]:
+def places(found: SourceSet) -> set[int]:
     return set(found.images.ravel().tolist())
 
 

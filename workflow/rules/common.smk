@@ -26,9 +26,9 @@ from zsr.config.device import (
     unused_gpu_warning,
 )
 from zsr.errors import ZsrError
-from zsr.jobs.run import prefer_this_python
 from zsr.checks.snakemake_memory import METADATA
 from zsr.checks.stale_results import adoptable_notice, refuse_forgotten
+from zsr.jobs.environment import prefer_this_python
 from zsr.env_paths import expand
 from zsr.plan.plan import Plan
 from zsr.storage.results_folder import check_writable, mark

@@ -3,14 +3,14 @@
 from safetensors.numpy import save_file
 
 from zsr import registry
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     registry.load("methods", job.spec["method"])(**job.spec["settings"])
     save_file({}, job.outputs["weights"])
     job.outputs["log"].write_text("", encoding="utf-8")
-    job.facts |= {"backbone": job.record("backbone")["digests"]["weights"], "cost": {}}
+    job.facts |= {"backbone": job.digest("backbone", "weights"), "cost": {}}
 
 
 if __name__ == "__main__":

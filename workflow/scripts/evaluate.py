@@ -10,15 +10,15 @@ from zsr.data import prepared
 from zsr.epsilon import eps_of
 from zsr.evaluation import cell as evaluate
 from zsr.evaluation import chaining
-from zsr.jobs.cost import peak_megabytes
-from zsr.jobs.run import START, Job, run
+from zsr.jobs.cost import START, peak_megabytes
+from zsr.jobs.run import JobRun, run
 from zsr.methods.core.loading import load_trained
 from zsr.models.backbone import Backbone
 from zsr.storage.examples import write_examples
 from zsr.storage.rows import write_rows
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
     backbone, net = attacked(job, "backbone", "model", "head")
@@ -27,7 +27,7 @@ def work(job: Job) -> None:
         base = "surrogate_backbone" if "surrogate_backbone" in spec["needs"] else "backbone"
         surrogate = attacked(job, base, "surrogate", "surrogate_head")[1]
     classes = len(job.record("head")["spec"]["classes"])
-    images, labels = prepared.read(job.input("data").with_name("images.npy"), job.record("data"), classes)
+    images, labels = prepared.read(job.path("data", "images"), job.record("data"), classes)
     started = time.time()
     eps = float(eps_of(spec["eps"], "eps", spec["norm"]))
     fallen = chaining.fallen(job, evaluate.places(len(labels), spec))
@@ -47,8 +47,8 @@ def work(job: Job) -> None:
         "notes": list(cell.verdicts.notes),
         "signs": cell.verdicts.signs,
         "unconfirmed": cell.verdicts.unconfirmed,
-        "weights": job.record("model")["digests"]["weights"],
-        "head": job.record("head")["digests"]["head"],
+        "weights": job.digest("model", "weights"),
+        "head": job.digest("head", "head"),
         "start_seconds": round(started - START, 3),
         "attack_seconds": round(seconds, 3),
         "images_per_second": round(len(cell.index) / max(seconds, 1e-9), 2),
@@ -56,10 +56,9 @@ def work(job: Job) -> None:
     }
 
 
-def attacked(job: Job, base: str, model: str, texts: str) -> tuple[Backbone, nn.Module]:
+def attacked(job: JobRun, base: str, model: str, texts: str) -> tuple[Backbone, nn.Module]:
     """The backbone, and the network that is attacked: a model with the class embeddings that it is evaluated with."""
-    weights, changed = (job.input(role).with_name("weights.safetensors") for role in (base, model))
-    backbone, method = load_trained(weights, job.record(base), changed, job.record(model))
+    backbone, method = load_trained(job.weights(base), job.record(base), job.weights(model), job.record(model))
     return backbone, evaluate.network(backbone, method, load_file(job.embeddings(texts))["head"])
 
 

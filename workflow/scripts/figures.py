@@ -2,14 +2,14 @@
 
 import json
 
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.report import csv_tables
 from zsr.report.figures import build
 from zsr.results import collect
 from zsr.storage.bytes_read import read_by
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     tables = csv_tables.read(job.input("tables").parent, job.record("tables"))
     plan = collect.rebuild(job.spec["config"], job.results)
     charts = build.build(tables, collect.logs(plan))

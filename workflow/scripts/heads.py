@@ -4,14 +4,14 @@ import torch
 from safetensors.torch import save_file
 
 from zsr.evaluation.class_embeddings import class_embeddings, nearest_cosine
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.models.backbone import load_backbone
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
-    backbone = load_backbone(job.input("backbone").with_name("weights.safetensors"), job.record("backbone"))
+    backbone = load_backbone(job.weights("backbone"), job.record("backbone"))
     head = class_embeddings(backbone, spec["classes"], spec["templates"])  # [C, D]
     save_file({"head": head.contiguous()}, job.outputs["head"])
     job.facts |= {"classes": len(head), "nearest_cosine": nearest_cosine(head)}

@@ -2,18 +2,19 @@
 
 from safetensors.numpy import load_file, save_file
 
-from zsr.jobs.run import Job, run
-from zsr.storage.records import check_digest
+from zsr.jobs.run import JobRun, run
 from zsr.training.interpolation import mix, offsets
 
 
-def work(job: Job) -> None:
-    paths = {role: job.input(role).with_name("weights.safetensors") for role in ("backbone", "start", "end")}
-    digests = {role: job.record(role)["digests"]["weights"] for role in paths}
-    base, start, end = (load_file(check_digest(path, digests[role])) for role, path in paths.items())
+def work(job: JobRun) -> None:
+    base, start, end = (load_file(job.checked(role, "weights")) for role in ("backbone", "start", "end"))
     save_file(offsets(mix(base, start, end, job.spec["alpha"]), base), job.outputs["weights"])
     job.outputs["log"].write_text("", encoding="utf-8")
-    job.facts |= {"backbone": digests["backbone"], "ends": [digests["start"], digests["end"]], "cost": {}}
+    job.facts |= {
+        "backbone": job.digest("backbone", "weights"),
+        "ends": [job.digest("start", "weights"), job.digest("end", "weights")],
+        "cost": {},
+    }
 
 
 if __name__ == "__main__":

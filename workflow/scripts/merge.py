@@ -1,14 +1,14 @@
 """Merge the shards of a cell into the rows and the summary that one evaluation would have made."""
 
 from zsr.evaluation.shards import merged_examples, merged_facts, merged_rows
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.storage.bytes_read import hash_of
 from zsr.storage.examples import read_table, write_table
 from zsr.storage.records import check_digest, read_record
 from zsr.storage.rows import read_rows, write_rows
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     count = job.spec["shards"]
     first = job.input("first")  # <folder>/0-of-<count>.json, the others beside it
     records, tables, examples = [], [], []

@@ -3,10 +3,10 @@
 import json
 
 from zsr import registry
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     spec = job.spec
     reader = registry.load("data/readers", spec["reader"])(**spec["options"])
     facts, captions = reader.prepare(spec, job.outputs["images"], job.outputs["labels"], job.hash)

@@ -2,17 +2,16 @@
 
 from safetensors.torch import load_file, save_file
 
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.models import hub, weights
 from zsr.models.backbone import definition_of
 from zsr.models.convert import changed, check_gelu, check_text, tower_of
-from zsr.storage.records import check_digest
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     source = job.spec["source"]
     record = job.record("backbone")
-    base = load_file(check_digest(job.input("backbone").with_name("weights.safetensors"), record["digests"]["weights"]))
+    base = load_file(job.checked("backbone", "weights"))
     if "sha256" in source:
         path = job.input("weights")
     else:
@@ -24,7 +23,7 @@ def work(job: Job) -> None:
     check_text(rest, base, path)
     save_file(changed(tower, base, path), job.outputs["weights"])
     job.outputs["log"].write_text("", encoding="utf-8")
-    job.facts |= {"backbone": record["digests"]["weights"], "file": path.name, "sha256": digest, "cost": {}}
+    job.facts |= {"backbone": job.digest("backbone", "weights"), "file": path.name, "sha256": digest, "cost": {}}
 
 
 if __name__ == "__main__":

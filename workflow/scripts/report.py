@@ -1,31 +1,29 @@
 """Put tables, figures, contact sheets and evidence on one page that needs no network."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 
-from zsr.data import prepared
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.report import csv_tables, published_numbers
 from zsr.report.figures import build
 from zsr.report.page import page
 from zsr.report.page.contact_sheet import contact_sheet
 from zsr.results import collect
-from zsr.storage import layout
+from zsr.results.sheets import sheet
 from zsr.storage.bytes_read import read_by
-from zsr.storage.records import check_digest, read_record
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     plan = collect.rebuild(job.spec["config"], job.results)
     tables = csv_tables.read(job.input("tables").parent, job.record("tables"))
-    charts = json.loads(checked(job, "figures", "charts").read_text(encoding="utf-8"))
-    entries = json.loads(checked(job, "gallery", "entries").read_text(encoding="utf-8"))
-    with np.load(checked(job, "gallery", "pictures"), allow_pickle=False) as arrays_of:
+    charts = json.loads(job.checked("figures", "charts").read_text(encoding="utf-8"))
+    entries = json.loads(job.checked("gallery", "entries").read_text(encoding="utf-8"))
+    with np.load(job.checked("gallery", "pictures"), allow_pickle=False) as arrays_of:
         shown = {name: arrays_of[name] for name in arrays_of.files}
     pictures = {name: build.svg(spec) for name, spec in charts.items()}
     cells = collect.cells(plan)
+    sets = [sheet(plan, name) for name in plan.sheets]
     html = page.render(
         tables,
         charts,
@@ -33,34 +31,12 @@ def work(job: Job) -> None:
         title=job.spec["title"],
         cells=cells,
         models=collect.models(plan),
-        sheets=[sheet(plan, name) for name in plan.sheets],
+        sheets=[{**one, "png": contact_sheet(one["images"])} for one in sets],
         examples=(entries, shown),
         beside=published_numbers.beside(cells),
     )
     job.outputs["page"].write_text(html, encoding="utf-8")
     job.read = read_by(plan, plan.report)
-
-
-def checked(job: Job, role: str, name: str) -> Path:
-    """One output of an upstream job, its bytes checked."""
-    path = Path(job.results) / layout.OUTPUTS[role][name]
-    return check_digest(path, job.record(role)["digests"][name])
-
-
-def sheet(plan: collect.Plan, dataset: str) -> dict:
-    """A contact sheet of one dataset, drawn by seed, never by taste."""
-    source = plan.sheets[dataset]
-    record = read_record(plan.results / source.record, source.hash)
-    images, labels = prepared.read(plan.results / source.outputs["images"], record)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[:40])
-    about = plan.config["datasets"][dataset]
-    size = f"{len(about['classes']) or 'no'} classes, {len(labels)} images"
-    said = [about["about"], size, about["source"], about["licence"]]
-    return {
-        "name": dataset,
-        "caption": "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip(),
-        "png": contact_sheet(images[chosen]),
-    }
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zsr.errors import ZsrError
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.plan.graph import digest_of
 from zsr.report import csv_tables
 from zsr.report.tables.build import build_tables
@@ -12,7 +12,7 @@ from zsr.storage.bytes_read import read_by
 from zsr.storage.rows import read_rows
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     plan = collect.rebuild(job.spec["config"], job.results)
     if digest_of(plan.cells) != job.spec["cells"]:
         raise ZsrError("tables: code or config changed after this job was planned; run snakemake again")

@@ -4,15 +4,16 @@ import torch
 from safetensors.torch import save_file
 
 from zsr.evaluation.class_embeddings import check_distinct, nearest_cosine
-from zsr.jobs.run import Job, run
+from zsr.jobs.run import JobRun, run
 from zsr.methods.core.loading import load_trained
 
 
-def work(job: Job) -> None:
+def work(job: JobRun) -> None:
     spec = job.spec
     torch.set_num_threads(spec["threads"])
-    weights, changed = (job.input(role).with_name("weights.safetensors") for role in ("backbone", "model"))
-    backbone, method = load_trained(weights, job.record("backbone"), changed, job.record("model"))
+    backbone, method = load_trained(
+        job.weights("backbone"), job.record("backbone"), job.weights("model"), job.record("model")
+    )
     head = method.embeddings(backbone.visual, backbone.text, spec["classes"], spec["templates"]).cpu()  # [C, D]
     check_distinct(head, spec["classes"])
     save_file({"head": head.contiguous()}, job.outputs["head"])

@@ -22,5 +22,5 @@ def class_attention(visual: nn.Module, net_input: Tensor) -> Tensor | None:
             weights = block.attn(*[caught[0]] * 3, need_weights=True, average_attn_weights=True)[1]  # [B, L, L]
     finally:
         handle.remove()
-    rows, columns = tower.grid_size
+    rows, columns = vars(tower)["grid_size"]
     return weights[:, 0, 1 : 1 + rows * columns].view(-1, rows, columns)

@@ -13,13 +13,13 @@ from zsr.errors import ZsrError
 from zsr.storage.rows import plain, read_rows
 
 if TYPE_CHECKING:
-    from zsr.jobs.run import Job
+    from zsr.jobs.run import JobRun
 
 ROLES = ("before", "smaller")  # which of two cells speaks where both felled an image
 Columns = dict[str, np.ndarray]
 
 
-def fallen(job: "Job", places: np.ndarray) -> Columns:
+def fallen(job: "JobRun", places: np.ndarray) -> Columns:
     """The rows of images (of `places`) that do not stand after the cells that this job follows.
 
     `fooled_in` says after which.

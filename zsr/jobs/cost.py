@@ -17,6 +17,9 @@ def process_start() -> float:
     return time.time() - age
 
 
+START = process_start()
+
+
 def peak_megabytes(device: str) -> float:
     """Peak memory: of the GPU's allocator on CUDA, of the process elsewhere."""
     if device == "cuda":

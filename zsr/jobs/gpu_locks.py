@@ -42,6 +42,14 @@ def take(count: int = 1, share: int = 1, every: float = 1.0) -> list[str]:
         time.sleep(every)
 
 
+def take_for(spec: dict) -> None:
+    """A training has a card for each of its processes; other jobs may share one (ZSR_CELLS_PER_GPU, from the rules)."""
+    if spec["job"] in ("pretrain", "finetune"):
+        take(count=spec["recipe"].get("processes", 1))
+    else:
+        take(share=int(os.environ.get("ZSR_CELLS_PER_GPU", "1")))
+
+
 def known_cards() -> list[str]:
     """The cards that jobs may use."""
     said = os.environ.get("ZSR_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES"))

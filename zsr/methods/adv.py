@@ -25,7 +25,7 @@ from zsr.methods.core.task import Batch, Task
 from zsr.methods.core.tower_with_buffers import source_features
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Adv(AdversarialMethod):
     iterations: int = 50  # L-BFGS iterations
     ridge: float = 1e-4
 
-    def prepare(self, task: Task, source: "Source") -> None:
-        features, labels = source_features(task, source, self.head_images)
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
+        features, labels = source_features(task, source_set, self.head_images)
         weight, bias = linear_head(features, labels, len(task.head), self)
         task.extras |= {"adv_weight": weight, "adv_bias": bias}
 

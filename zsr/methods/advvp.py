@@ -24,14 +24,16 @@ from zsr.models.resize import as_seen
 class FramePrompted(TokenPrompted):
     """A VisionTransformer with a learned frame on its images and tokens behind its patches."""
 
+    border: Tensor
+
     def __init__(self, visual: nn.Module, tokens: Tensor, framed: PixelPrompted) -> None:
         super().__init__(visual, tokens)
         self.frame = framed.prompt  # [3, n]
-        self.register_buffer("place", framed.place, persistent=False)
+        self.register_buffer("border", framed.border, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        frame = torch.zeros(3, *self.place.shape, dtype=x.dtype, device=x.device)
-        frame[:, self.place] = self.frame.to(x.dtype)
+        frame = torch.zeros(3, *self.border.shape, dtype=x.dtype, device=x.device)
+        frame[:, self.border] = self.frame.to(x.dtype)
         return super().forward(as_seen(self.visual, x) + frame)
 
 
@@ -50,7 +52,7 @@ class AdvVP(VPPixel):
 
     def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
         tokens = VPToken(tokens=self.tokens).wrap(visual, seed).prompt.detach()
-        return FramePrompted(visual, tokens, super().wrap(visual, seed))
+        return FramePrompted(visual, tokens, self.framed(visual, seed))
 
     def trainable(self, visual: nn.Module) -> list[str]:
         return ["prompt", "frame"]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from zsr.attacks.core.objectives import kl
 from zsr.methods.core.base import accuracy
-from zsr.methods.core.prompt_vectors import Bimodal
+from zsr.methods.core.prompt_vectors import Bimodal, bimodal
 from zsr.methods.core.task import Batch, Task
 from zsr.methods.core.text_prompts import BimodalPrompts, logits
 from zsr.models.prompted_text_tower import TextTower
@@ -37,29 +37,32 @@ class APD(BimodalPrompts):
     label: float = 1.0  # λ
     feedback: float = 0.0  # γ, online only
 
-    def wrap(self, visual: nn.Module, seed: int = 0, *, text: TextTower) -> nn.Module:
+    def wrap(  # type: ignore[override]  # who trains text is given its tower (`trains_text`)
+        self, visual: nn.Module, seed: int = 0, *, text: TextTower
+    ) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)
         sets = {"prompts": self.draw(visual, text, generator)}
         if self.teacher == "online":
             sets["teacher"] = self.draw(visual, text, generator)
         return Bimodal(visual, **sets)
 
-    def taught(self, task: Task, batch: Batch) -> Tensor:
+    def teacher_logits(self, task: Task, batch: Batch) -> Tensor:
         """The teacher's logits of the clean images [B, C]; with gradient if it trains."""
         if self.teacher == "offline":
             return task.logits(task.original_features(batch))
-        teacher = task.visual.teacher
-        return logits(task, task.visual.see(task.normalise(batch.images), teacher), self.texts(task, teacher))
+        student = bimodal(task.visual)
+        features = student.see(task.normalise(batch.images), student.teacher)
+        return logits(task, features, self.texts(task, student.teacher))
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.texts(task)
-        net_input = self.attack(task, batch, self.away(task, batch, texts)).net_input
-        found = logits(task, task.visual(net_input), texts)
-        clean = self.taught(task, batch)
-        student, teacher = F.log_softmax(found, 1), F.log_softmax(clean, 1)
+        net_input = self.attack(task, batch, self.objective_against(task, batch, texts)).net_input
+        adversarial = logits(task, task.visual(net_input), texts)
+        clean = self.teacher_logits(task, batch)
+        student, teacher = F.log_softmax(adversarial, 1), F.log_softmax(clean, 1)
         distance = kl(teacher.detach(), student).mean()
-        logged = {"robust_accuracy": accuracy(found, batch.labels), "teacher": accuracy(clean, batch.labels)}
-        loss = distance + self.label * F.cross_entropy(found, batch.labels) if self.label else distance
+        logged = {"robust_accuracy": accuracy(adversarial, batch.labels), "teacher": accuracy(clean, batch.labels)}
+        loss = distance + self.label * F.cross_entropy(adversarial, batch.labels) if self.label else distance
         if self.teacher == "online":
             loss = loss + F.cross_entropy(clean, batch.labels)
             if self.feedback:

@@ -31,7 +31,7 @@ class APT(TextPrompts):
 
     perturb: Literal["current", "constant"] = "current"
 
-    def away(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
+    def objective_against(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
         if self.perturb == "current":
-            return super().away(task, batch, texts)
+            return super().objective_against(task, batch, texts)
         return lambda features: F.cross_entropy(task.logits(features), batch.labels, reduction="none")

@@ -50,10 +50,10 @@ class CAW(AdversarialMethod):
             logged["confidence"] = (confidence := (unsure * kl(log_p, original)).mean()).detach()
             loss = loss + self.alpha * confidence
         if self.beta:
-            pair = features, task.frozen(net_input)  # the second has no graph: neither its weights nor its input trains
+            moved, held = features, task.frozen(net_input)  # the second has no graph: neither weights nor input train
             if self.normalise_features:
-                pair = tuple(F.normalize(one, dim=1) for one in pair)
+                moved, held = F.normalize(moved, dim=1), F.normalize(held, dim=1)
             # vector_norm has gradient 0 where both are equal, as at the very start with ε = 0
-            logged["drift"] = (drift := torch.linalg.vector_norm((pair[0] - pair[1]).float(), dim=1).mean()).detach()
+            logged["drift"] = (drift := torch.linalg.vector_norm((moved - held).float(), dim=1).mean()).detach()
             loss = loss + self.beta * drift
         return loss, logged

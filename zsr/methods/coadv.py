@@ -20,14 +20,14 @@ from zsr.methods.core.base import accuracy
 from zsr.methods.core.task import Batch, Task
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
 @dataclass(frozen=True)
 class CoAdv(AdversarialMethod):
     """Cross-entropy of adversarial images with a random dictionary."""
 
-    def prepare(self, task: Task, source: "Source") -> None:
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
         generator = torch.Generator().manual_seed(task.seed)
         codes = F.normalize(torch.randn(task.head.shape, generator=generator), dim=1)  # [C, D]
         task.extras["codes"] = codes.to(task.head.device)

@@ -12,6 +12,7 @@ benchmark all denials share one direction (docs/benchmark.md), so the complement
 `map_size` below 224 makes the product cheaper, the distance is scaled to what it would be at 224.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsr.errors import ZsrError
-from zsr.methods.core.patch_tokens import guided, require, resized
+from zsr.methods.core.patch_tokens import grid_of, guided, require, resized
 from zsr.methods.core.task import Batch, Task
 from zsr.methods.tga_zsr import TGAZSR
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 FULL = 224  # the size of map that α and β are meant for
 
@@ -42,20 +43,26 @@ class CompTGA(TGAZSR):
         require(task.visual, "comp-tga")
         if "{}" not in self.template:
             raise ZsrError(f"comp-tga: template '{self.template}' has no place {{}} for the class name")
-        if task.encode_text is None or len(task.classes) != len(task.head):
-            raise ZsrError("comp-tga: needs the class names of the source set and the text tower, this task has none")
+        text_encoder(task)
 
-    def prepare(self, task: Task, source: "Source") -> None:
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
         with torch.no_grad():
-            other = task.encode_text([self.template.format(name) for name in task.classes])
+            other = text_encoder(task)([self.template.format(name) for name in task.classes])
         task.extras["other_head"] = F.normalize(other.to(task.head), dim=1)  # [C, D]
 
     def attention(self, task: Task, seen: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
         """A_class · (1 - A_other), resized [B, S, S]."""
         maps = (guided(*seen, head[batch.labels], self.normalise) for head in (task.head, task.extras["other_head"]))
-        own, other = (resized(one, task.visual.grid_size, self.map_size) for one in maps)
+        own, other = (resized(one, grid_of(task.visual), self.map_size) for one in maps)
         return own * (1 - other)
 
     def distance(self, task: Task, one: Tensor, other: Tensor) -> Tensor:
         norms = torch.linalg.vector_norm((one - other).flatten(1), dim=1)
         return norms.mean() * (FULL / self.map_size)
+
+
+def text_encoder(task: Task) -> Callable[[list[str]], Tensor]:
+    """Prompts -> features [P, D], for a task that has class names to write prompts of."""
+    if task.encode_text is None or len(task.classes) != len(task.head):
+        raise ZsrError("comp-tga: needs the class names of the source set and the text tower, this task has none")
+    return task.encode_text

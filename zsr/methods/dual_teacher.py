@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from zsr.attacks.core.objectives import kl
 from zsr.errors import ZsrError
@@ -36,8 +36,7 @@ class DualTeacher(AdversarialMethod):
     beta: float = 1.0  # weight of the robust teacher
 
     def check(self, task: Task) -> None:
-        if task.teacher is None or task.teacher_head is None:
-            raise ZsrError("dual-teacher: learns from a second model, this task has none; set `teacher`")
+        teacher_of(task)
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         net_input = self.attack(task, batch).net_input
@@ -46,19 +45,26 @@ class DualTeacher(AdversarialMethod):
         logged = {"robust_accuracy": accuracy(logits, batch.labels)}
         if self.alpha:
             original = F.log_softmax(task.logits(task.original_features(batch)), 1)
-            with task.aside():
+            with task.frozen_bn_stats():
                 clean = F.log_softmax(task.logits(task.features(batch.images)), 1)
             logged["clean_teacher"] = (term := kl(original, clean).mean()).detach()
             loss = loss + self.alpha * term
         if self.beta:
-            robust = F.log_softmax(self.taught(task, net_input), 1)
+            robust = F.log_softmax(self.teacher_logits(task, net_input), 1)
             logged["robust_teacher"] = (term := kl(robust, F.log_softmax(logits, 1)).mean()).detach()
             loss = loss + self.beta * term
         return loss, logged
 
     @staticmethod
-    def taught(task: Task, net_input: Tensor) -> Tensor:
+    def teacher_logits(task: Task, net_input: Tensor) -> Tensor:
         """The robust teacher's logits [B, C]; no graph."""
+        teacher, head = teacher_of(task)
         with torch.no_grad():
-            features = F.normalize(task.teacher(net_input), dim=1)
-            return task.scale * features @ task.teacher_head.T
+            return task.scale * F.normalize(teacher(net_input), dim=1) @ head.T
+
+
+def teacher_of(task: Task) -> tuple[nn.Module, Tensor]:
+    """The robust teacher, and the class embeddings that it is used with."""
+    if task.teacher is None or task.teacher_head is None:
+        raise ZsrError("dual-teacher: learns from a second model, this task has none; set `teacher`")
+    return task.teacher, task.teacher_head

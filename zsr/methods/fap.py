@@ -39,10 +39,10 @@ class FAP(BimodalPrompts):
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():
             texts = self.texts(task)
-            return self.apart(task, logits(task, task.features(batch.images), texts), texts)
+            return self.divergence_from(task, logits(task, task.features(batch.images), texts), texts)
 
     @staticmethod
-    def apart(task: Task, clean: Tensor, texts: Tensor) -> Callable[[Tensor], Tensor]:
+    def divergence_from(task: Task, clean: Tensor, texts: Tensor) -> Callable[[Tensor], Tensor]:
         """KL( p(x) || p(x_a) ) with constant clean logits [B, C] and texts [C, D]."""
         clean_log_p, texts = F.log_softmax(clean.detach(), 1), texts.detach()
         return lambda features: kl(clean_log_p, F.log_softmax(logits(task, features, texts), 1))
@@ -54,7 +54,7 @@ class FAP(BimodalPrompts):
         if not self.weight:
             return loss, logged
         # the tower is always in eval mode: the forward above is what the attack wants
-        moved = task.visual(self.attack(task, batch, self.apart(task, clean, texts)).net_input)
+        moved = task.visual(self.attack(task, batch, self.divergence_from(task, clean, texts)).net_input)
         adversarial = logits(task, moved, texts)
         likeness = F.cosine_similarity(features, moved, dim=1) + 1
         divergence = (likeness * kl(F.log_softmax(clean, 1), F.log_softmax(adversarial, 1))).mean()

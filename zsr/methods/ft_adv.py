@@ -21,5 +21,5 @@ class FTAdv(AdversarialMethod):
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = task.logits(task.visual(self.attack(task, batch).net_input))  # [B, C]
-        loss = symmetric(task.peers.gather(logits), task.peers.gather(batch.labels))
+        loss = symmetric(task.processes.gather(logits), task.processes.gather(batch.labels))
         return loss, {"robust_accuracy": accuracy(logits, batch.labels)}

@@ -23,5 +23,5 @@ class FTClean(Method):
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = task.logits(task.features(batch.images))  # [B, C]
-        loss = symmetric(task.peers.gather(logits), task.peers.gather(batch.labels))
+        loss = symmetric(task.processes.gather(logits), task.processes.gather(batch.labels))
         return loss, {"accuracy": accuracy(logits, batch.labels)}

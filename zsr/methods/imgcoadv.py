@@ -34,14 +34,14 @@ class ImgCoAdv(AdversarialMethod):
     def contrast(self, task: Task, features: Tensor, views: Tensor) -> Tensor:
         """Per image [b] of this process, from its features [b, D] and the views of the whole batch [B, D]."""
         cosine = F.normalize(features, dim=1) @ F.normalize(views, dim=1).T  # [b, B]
-        own = torch.arange(len(cosine), device=cosine.device) + task.peers.rank * len(cosine)
+        own = torch.arange(len(cosine), device=cosine.device) + task.processes.rank * len(cosine)
         return F.cross_entropy(cosine / self.temperature, own, reduction="none")
 
     @staticmethod
     def views(task: Task, batch: Batch) -> Tensor:
         """Features of one view of each image of the whole batch [B, D]."""
-        part = augment(batch.images, task.seed, batch.step, task.peers.rank, task.peers.size)
-        return task.peers.gather(task.features(part))
+        part = augment(batch.images, task.seed, batch.step, task.processes.rank, task.processes.size)
+        return task.processes.gather(task.features(part))
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():  # the attack has put the network into eval mode
@@ -50,6 +50,6 @@ class ImgCoAdv(AdversarialMethod):
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         features = task.visual(self.attack(task, batch).net_input)
-        with task.aside():
+        with task.frozen_bn_stats():
             views = self.views(task, batch)
         return self.contrast(task, features, views).mean(), {}

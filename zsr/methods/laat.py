@@ -7,7 +7,7 @@ ends at a right angle. Anchors a_i are fixed; unseen classes are turned by the s
     L = CE( s·cos(f(x_a), a), y ) - β·mean cos( f(x), f(x_a) )        attack: the cross-entropy
 
 Gradients flow through both sides of the smoothing term. The model is evaluated with the anchors of the target set, made
-with the *source's* c and θ_max, which are saved beside the tower (`Carried`, `head`).
+with the *source's* c and θ_max, which are saved beside the tower (`TowerWithBuffers`, `head`).
 
 Paper and code: trained from scratch on CIFAR-FS and miniImageNet at 8/255, temperature 1, β = 1, PGD; no number on the
 sets used here, and fine-tuning of CLIP is not its setting. Reconstruction: CLIP's s in place of temperature 1, at which
@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from zsr.methods.core.adversarial import AdversarialMethod
 from zsr.methods.core.base import accuracy
 from zsr.methods.core.task import Batch, Task
-from zsr.methods.core.tower_with_buffers import Carried, dimensions
+from zsr.methods.core.tower_with_buffers import TowerWithBuffers, dimensions
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class LAAT(AdversarialMethod):
     beta: float = 1.0  # weight of the smoothing term
 
     def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
-        return Carried(visual, centre=torch.zeros(dimensions(visual)), reach=torch.ones(()))
+        return TowerWithBuffers(visual, centre=torch.zeros(dimensions(visual)), reach=torch.ones(()))
 
-    def prepare(self, task: Task, source: "Source") -> None:
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
         centre = F.normalize(task.head.mean(0), dim=0)
-        task.visual.centre.copy_(centre)
-        task.visual.reach.copy_(angles(task.head, centre).max())
+        task.visual.get_buffer("centre").copy_(centre)
+        task.visual.get_buffer("reach").copy_(angles(task.head, centre).max())
         task.extras["anchors"] = self.head(task.visual, task.head)
 
     def head(self, visual: nn.Module, head: Tensor) -> Tensor:
-        return expand(head, visual.centre.to(head), visual.reach.to(head))
+        return expand(head, visual.get_buffer("centre").to(head), visual.get_buffer("reach").to(head))
 
     def logits(self, task: Task, features: Tensor) -> Tensor:
         """s·cos(f, a_c) [B, C]."""
@@ -65,7 +65,7 @@ class LAAT(AdversarialMethod):
         loss = F.cross_entropy(logits, batch.labels)
         logged = {"robust_accuracy": accuracy(logits, batch.labels)}
         if self.beta:
-            with task.aside():
+            with task.frozen_bn_stats():
                 clean = task.features(batch.images)
             likeness = F.cosine_similarity(clean, features, dim=1).mean()
             loss, logged["likeness"] = loss - self.beta * likeness, likeness.detach()

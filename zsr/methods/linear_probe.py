@@ -26,7 +26,7 @@ from zsr.methods.core.task import Batch, Task
 from zsr.methods.core.tower_with_buffers import dimensions, source_features
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
 class Probed(nn.Module):
@@ -69,11 +69,12 @@ class LinearProbe(Method):
     def trainable(self, visual: nn.Module) -> list[str]:
         return ["read_out.weight", "read_out.bias"]
 
-    def prepare(self, task: Task, source: "Source") -> None:
-        features, _ = source_features(task, source, len(source.labels))
-        task.visual.size.copy_(features.square().mean().sqrt())
-        task.extras["features"] = features / task.visual.size
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
+        features, _ = source_features(task, source_set, len(source_set.labels))
+        size = task.visual.get_buffer("size")
+        size.copy_(features.square().mean().sqrt())
+        task.extras["features"] = features / size
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = task.visual.read_out(task.extras["features"][batch.keys])  # [B, C]
+        logits = task.visual.get_submodule("read_out")(task.extras["features"][batch.keys])  # [B, C]
         return F.cross_entropy(logits, batch.labels), {"accuracy": accuracy(logits, batch.labels)}

@@ -46,7 +46,8 @@ class PMGAFT(AdversarialMethod):
         """The variant's direction and reduction, from log-probabilities [B, C]."""
         if self.variant == "paper":
             return kl(reference, adversarial).mean()
-        return kl(adversarial, reference).sum() * task.peers.size  # a mean over processes of what is a sum over images
+        # summed over images: the processes' gradients are averaged, which the factor undoes
+        return kl(adversarial, reference).sum() * task.processes.size
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         net_input = self.attack(task, batch).net_input
@@ -59,7 +60,7 @@ class PMGAFT(AdversarialMethod):
             logged["general"] = (general := self.divergence(task, original, log_p)).detach()
             loss = loss + self.alpha * general
         if self.beta:
-            with task.aside():
+            with task.frozen_bn_stats():
                 clean = F.log_softmax(self.logits(task, task.features(batch.images)), 1)
             logged["clean"] = (clean_term := self.divergence(task, clean, log_p)).detach()
             loss = loss + self.beta * clean_term

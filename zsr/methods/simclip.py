@@ -41,7 +41,7 @@ class SimCLIP(AdversarialMethod):
         if self.variant == "code":
             clean = original
         else:
-            with task.aside():
+            with task.frozen_bn_stats():
                 clean = task.features(batch.images)
         halves = aligned(adversarial, clean.detach()), aligned(clean, adversarial.detach())
         return (halves[0] + halves[1]) / 2, {}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from zsr.methods.core.adversarial import AdversarialMethod
 from zsr.methods.core.base import accuracy
-from zsr.methods.core.patch_tokens import guided, look, map_distance, require
+from zsr.methods.core.patch_tokens import grid_of, guided, look, map_distance, require
 from zsr.methods.core.task import Batch, Task
 
 
@@ -47,7 +47,7 @@ class TGAZSR(AdversarialMethod):
 
     def distance(self, task: Task, one: Tensor, other: Tensor) -> Tensor:
         """Mean over the batch of the norm of the difference of two resized maps."""
-        return map_distance(one, other, task.visual.grid_size, self.map_size).mean()
+        return map_distance(one, other, grid_of(task.visual), self.map_size).mean()
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         net_input = self.attack(task, batch).net_input
@@ -64,7 +64,7 @@ class TGAZSR(AdversarialMethod):
             term = self.distance(task, self.attention(task, seen, batch), original)
             loss, logged["attention_adversarial"] = loss + self.alpha * term, term.detach()
         if self.beta:
-            with task.aside():
+            with task.frozen_bn_stats():
                 clean = look(task.visual, clean_input)
             term = self.distance(task, self.attention(task, clean, batch), original)
             loss, logged["attention_clean"] = loss + self.beta * term, term.detach()

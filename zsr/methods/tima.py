@@ -24,10 +24,10 @@ from zsr.attacks.core.objectives import kl
 from zsr.methods.core.adversarial import AdversarialMethod
 from zsr.methods.core.base import accuracy
 from zsr.methods.core.task import Batch, Task
-from zsr.methods.core.tower_with_buffers import Carried, dimensions, source_features
+from zsr.methods.core.tower_with_buffers import TowerWithBuffers, dimensions, source_features
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class TIMA(AdversarialMethod):
     text_iterations: int = 50  # of L-BFGS
 
     def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
-        return Carried(visual, text_map=torch.eye(dimensions(visual)))
+        return TowerWithBuffers(visual, text_map=torch.eye(dimensions(visual)))
 
     def head(self, visual: nn.Module, head: Tensor) -> Tensor:
-        return mapped(visual.text_map.to(head), head)
+        return mapped(visual.get_buffer("text_map").to(head), head)
 
-    def prepare(self, task: Task, source: "Source") -> None:
-        features, _ = source_features(task, source, self.text_images)
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
+        features, _ = source_features(task, source_set, self.text_images)
         text_map = torch.eye(task.head.shape[1], device=task.head.device, requires_grad=True)
         before = F.log_softmax(task.logits(features), 1)
         cosines = task.scale * F.normalize(features, dim=1)
@@ -65,7 +65,7 @@ class TIMA(AdversarialMethod):
             return loss
 
         optimizer.step(closure)
-        task.visual.text_map.copy_(text_map.detach())
+        task.visual.get_buffer("text_map").copy_(text_map.detach())
         texts = self.head(task.visual, task.head)
         task.extras |= {"texts": texts, "margins": self.margin * closeness(texts)}
 

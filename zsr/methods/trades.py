@@ -33,24 +33,25 @@ class TRADES(AdversarialMethod):
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():  # the attack has put the network into eval mode
-            return self.away_from(task, task.logits(task.features(batch.images)))
+            return self.divergence_from(task, task.logits(task.features(batch.images)))
 
     @staticmethod
-    def away_from(task: Task, clean: Tensor) -> Callable[[Tensor], Tensor]:
+    def divergence_from(task: Task, clean: Tensor) -> Callable[[Tensor], Tensor]:
         """KL( p(x) || p(x_a) ) with constant clean logits [B, C]."""
         clean_log_p = F.log_softmax(clean, 1)
         return lambda features: kl(clean_log_p, F.log_softmax(task.logits(features), 1))
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        clean = task.logits(task.features(batch.images))  # [B, C]; moves BatchNorm's statistics, see Task.aside
+        # this forward moves BatchNorm's running statistics, see Task.frozen_bn_stats
+        clean = task.logits(task.features(batch.images))  # [B, C]
         loss = F.cross_entropy(clean, batch.labels)
         logged = {"accuracy": accuracy(clean, batch.labels)}
         if not self.weight:
             return loss, logged
         # without BatchNorm and dropout the forward above is what the attack wants: one forward less
-        objective = None if task.mode_matters else self.away_from(task, clean.detach())
+        objective = None if task.train_differs_from_eval else self.divergence_from(task, clean.detach())
         net_input = self.attack(task, batch, objective).net_input
-        with task.aside():
+        with task.frozen_bn_stats():
             adversarial = task.logits(task.visual(net_input))
         divergence = kl(F.log_softmax(clean, 1), F.log_softmax(adversarial, 1)).mean()
         logged |= {"robust_accuracy": accuracy(adversarial, batch.labels), "kl": divergence.detach()}

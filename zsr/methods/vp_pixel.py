@@ -21,15 +21,17 @@ from zsr.models.resize import as_seen
 
 
 class PixelPrompted(Prompted):
-    """A tower behind a frame; `prompt` is [3, n], its numbers in the order of `place` (True on the border)."""
+    """A tower behind a frame; `prompt` is [3, n], its numbers in the order of `border` (True on the border)."""
 
-    def __init__(self, visual: nn.Module, prompt: Tensor, place: Tensor) -> None:
+    border: Tensor
+
+    def __init__(self, visual: nn.Module, prompt: Tensor, border: Tensor) -> None:
         super().__init__(visual, prompt)
-        self.register_buffer("place", place, persistent=False)  # [H, W]
+        self.register_buffer("border", border, persistent=False)  # [H, W]
 
     def forward(self, x: Tensor) -> Tensor:
-        frame = torch.zeros(3, *self.place.shape, dtype=x.dtype, device=x.device)
-        frame[:, self.place] = self.prompt.to(x.dtype)
+        frame = torch.zeros(3, *self.border.shape, dtype=x.dtype, device=x.device)
+        frame[:, self.border] = self.prompt.to(x.dtype)
         return self.visual(as_seen(self.visual, x) + frame)
 
 
@@ -45,12 +47,16 @@ class VPPixel(VisualPrompt):
             raise ZsrError(f"vp-pixel: width is {self.width}, the frame does not fit into images of {height} × {width}")
 
     def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
+        return self.framed(visual, seed)
+
+    def framed(self, visual: nn.Module, seed: int) -> PixelPrompted:
+        """The tower behind a frame before training."""
         sides = image_size(visual)
         width = self.width or max(1, round(30 / 224 * min(sides)))
-        place = torch.ones(sides, dtype=torch.bool)
-        place[width:-width, width:-width] = False
-        prompt = torch.randn(3, int(place.sum()), generator=torch.Generator().manual_seed(seed))
-        return PixelPrompted(visual, prompt, place)
+        border = torch.ones(sides, dtype=torch.bool)
+        border[width:-width, width:-width] = False
+        prompt = torch.randn(3, int(border.sum()), generator=torch.Generator().manual_seed(seed))
+        return PixelPrompted(visual, prompt, border)
 
 
 def image_size(visual: nn.Module) -> tuple[int, int]:

@@ -10,7 +10,7 @@ and 7.79, Adv 51.11 and 31.84, CoAdv 49.45 and 26.97, ImgCoAdv 26.48 and 5.51 (`
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,14 @@ from zsr.methods.core.patch_tokens import require
 from zsr.methods.core.task import Task
 from zsr.methods.core.visual_prompts import Prompted, VisualPrompt
 
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
+
 
 class TokenPrompted(Prompted):
     """A VisionTransformer of open_clip with further tokens behind its patches; `prompt` is [k, width]."""
+
+    visual: "VisionTransformer"
 
     def forward(self, x: Tensor) -> Tensor:
         tower = self.visual
@@ -46,6 +51,7 @@ class VPToken(VisualPrompt):
         if self.tokens < 1:
             raise ZsrError(f"vp-token: tokens is {self.tokens}, at least one must train")
 
-    def wrap(self, visual: nn.Module, seed: int = 0) -> nn.Module:
+    def wrap(self, visual: nn.Module, seed: int = 0) -> TokenPrompted:
         generator = torch.Generator().manual_seed(seed)
-        return TokenPrompted(visual, torch.randn(self.tokens, len(visual.class_embedding), generator=generator))
+        width = len(visual.get_parameter("class_embedding"))
+        return TokenPrompted(visual, torch.randn(self.tokens, width, generator=generator))

@@ -25,6 +25,11 @@ def of_class(name: str, templates: list[str]) -> list[str]:
     return [template.replace("{}", name) for template in templates]
 
 
+def all_prompts(named: Iterable[dict]) -> list[str]:
+    """Each class of several datasets in each template of its dataset."""
+    return [prompt for entry in named for name in entry["classes"] for prompt in of_class(name, entry["templates"])]
+
+
 def all_texts(captions: list[str], beyond: Iterable[str] = ()) -> list[str]:
     """Each different caption and further text once, in a fixed order."""
     return sorted({text for caption in captions for text in caption.split(BETWEEN)} | set(beyond))

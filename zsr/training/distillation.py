@@ -5,10 +5,10 @@
 f and t are the student's features, F and T the teacher's of the same image and the same text; contrastive is the loss
 of pretrain.py. This is the feature mimicry of CLIP-KD (Yang et al., CVPR 2024, arXiv 2307.12732): the squared
 distance of unit vectors is 2 - 2 cos. A target of its own says more of an image than a caption that hundreds share.
-Texts beyond the source have no image here: they stand in the second mean alone.
+Texts beyond the source set have no image here: they count in the second mean alone.
 
-The teacher is asked once, before the first step: N·D floats, 31 MB for 20,000 images of 384. A training that goes on
-asks it again: the checkpoint holds the student alone.
+The teacher's features are computed once, before the first step: N·D floats, 31 MB for 20,000 images of 384. A training
+that goes on computes them again: the checkpoint holds the student alone.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,9 @@ from torch import Tensor
 from zsr.errors import ZsrError
 from zsr.models.backbone import Backbone
 from zsr.models.precision import flags
-from zsr.training.pretrain import CHUNK, Pretraining, PretrainRecipe, parts
+from zsr.progress import Progress
+from zsr.training.captions import all_texts
+from zsr.training.pretrain import CHUNK, PairBatch, Pretraining, PretrainRecipe, parts
 
 
 @dataclass(frozen=True)
@@ -30,32 +32,22 @@ class DistilRecipe(PretrainRecipe):
     """That of pretraining, and how much the teacher counts."""
 
     weight: float = 1.0  # of both cosines
-    text_batch: int = 64  # further texts of one step, drawn from those beyond the source; fewer where there are fewer
+    text_batch: int = (
+        64  # further texts of one step, drawn from those beyond the source set; fewer where there are fewer
+    )
 
 
 @dataclass(frozen=True)
-class Taught:
-    """What a teacher says, of unit length: of each image, and of each text."""
+class TeacherTargets:
+    """A teacher's features, of unit length: of each image, and of each text."""
 
     images: Tensor  # [N, D]
     texts: dict[str, int]  # text -> its row of `vectors`
     vectors: Tensor  # [K, D]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One step: images and captions as in plain pretraining, further texts, and the teacher's word on all of them."""
-
-    images: Tensor  # [B, 3, H, W]
-    tokens: Tensor  # [U + V, T], captions before further texts
-    owner: Tensor  # [B], the caption of each image
-    of_images: Tensor  # [B, D]
-    of_texts: Tensor  # [U + V, D]
-    captions: int  # U
-
-
 def check_student(teacher: Backbone, student: Backbone, texts: list[str]) -> None:
-    """Refuse a student that cannot follow, before the teacher is asked: another width, words that it does not read."""
+    """Refuse a student of another width, or that cannot read a text, before the teacher's features are computed."""
     if teacher.embed_dim != student.embed_dim:
         raise ZsrError(
             f"teacher: its features have {teacher.embed_dim} dimensions, the student's {student.embed_dim}; take an "
@@ -65,63 +57,72 @@ def check_student(teacher: Backbone, student: Backbone, texts: list[str]) -> Non
 
 
 @flags()
-def ask(
-    teacher: Backbone, images: np.ndarray, texts: list[str], device: str, told: Callable[[], None] = lambda: None
-) -> Taught:
-    """A teacher's features of all images and texts, each once; `told` hears of each chunk of images."""
+def compute_targets(
+    teacher: Backbone, images: np.ndarray, texts: list[str], device: str, on_chunk: Callable[[], None] = lambda: None
+) -> TeacherTargets:
+    """A teacher's features of all images and texts, each once; `on_chunk` is called after each chunk of images."""
     clip = teacher.clip.to(device).eval()
     features, vectors = [], []
     with torch.no_grad():
-        for at in range(0, len(texts), CHUNK):  # first: a text that it cannot take is found at once
+        for at in range(0, len(texts), CHUNK):  # first: a text that the teacher cannot read is refused at once
             vectors.append(F.normalize(teacher.encode_text(texts[at : at + CHUNK]).float(), dim=1).cpu())
         for part in parts(teacher, images, device):
-            features.append(F.normalize(clip.encode_image(part).float(), dim=1).cpu())
-            told()
-    found = Taught(torch.cat(features), {text: i for i, text in enumerate(texts)}, torch.cat(vectors))
-    for what, rows in (("image", found.images), ("text", found.vectors)):
+            features.append(F.normalize(clip.visual(part).float(), dim=1).cpu())
+            on_chunk()
+    targets = TeacherTargets(torch.cat(features), {text: i for i, text in enumerate(texts)}, torch.cat(vectors))
+    for what, rows in (("image", targets.images), ("text", targets.vectors)):
         bad = (~torch.isfinite(rows).all(1)).nonzero()
         if len(bad):
             raise ZsrError(f"teacher: its feature of {what} {int(bad[0])} is not finite; take another teacher")
-    return found
+    return targets
 
 
-class Distilling(Pretraining):
-    """Pretraining whose loss also follows a teacher's features. They are fixed: all that trains is the student."""
+class Distillation(Pretraining):
+    """Pretraining whose loss also follows a teacher's features. They are constants: only the student trains."""
+
+    recipe: DistilRecipe
 
     def __init__(
-        self, backbone: Backbone, images: np.ndarray, captions: list[str], taught: Taught, beyond: list[str],
+        self, backbone: Backbone, images: np.ndarray, captions: list[str], targets: TeacherTargets, beyond: list[str],
         recipe: DistilRecipe, seed: int = 0, device: str = "cpu",
     ) -> None:  # fmt: skip
-        if len(taught.images) != len(images):
-            raise ZsrError(f"pretraining: {len(images)} images and {len(taught.images)} features of the teacher")
+        if len(targets.images) != len(images):
+            raise ZsrError(f"pretraining: {len(images)} images and {len(targets.images)} features of the teacher")
         super().__init__(backbone, images, captions, recipe, seed, device)
-        self.taught = taught
-        said = [taught.texts[text] for text in self.known]
-        self.of_captions = taught.vectors[said]  # [K, D], as the rows of `tokens`
-        known = set(self.known)
-        new = [text for text in dict.fromkeys(beyond) if text not in known]
-        self.further = backbone.tokens(new) if new else self.tokens[:0]
-        self.of_further = taught.vectors[[taught.texts[text] for text in new]]
+        self.targets = targets
+        count, known = len(self.known), set(self.known)
+        further = [text for text in dict.fromkeys(beyond) if text not in known]
+        self.further = torch.arange(count, count + len(further))  # rows of `tokens`
+        if further:
+            self.tokens = torch.cat([self.tokens, backbone.tokens(further)])
+        self.text_targets = targets.vectors[[targets.texts[text] for text in [*self.known, *further]]]
 
-    def batch(self, step: int) -> Batch:
-        """The batch of plain pretraining, further texts drawn by (seed, step), and the teacher's features."""
-        chosen, different, owner = self.drawn(step)
+    def further_texts(self, step: int) -> Tensor:
+        """Texts beyond the captions, drawn by (seed, step)."""
         rng = np.random.default_rng([self.seed, step, 31])
         count = min(self.recipe.text_batch, len(self.further))
-        more = torch.from_numpy(rng.permutation(len(self.further))[:count])
-        tokens = torch.cat([self.tokens[different], self.further[more]])
-        of_texts = torch.cat([self.of_captions[different], self.of_further[more]])
-        return Batch(
-            self.inputs(chosen), tokens.to(self.device), owner.to(self.device),
-            self.taught.images[torch.from_numpy(chosen)].to(self.device), of_texts.to(self.device), len(different),
-        )  # fmt: skip
+        return self.further[torch.from_numpy(rng.permutation(len(self.further))[:count])]
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Contrastive loss and both distances to the teacher; the mean cosines are logged."""
-        features, texts = self.features(batch.images, batch.tokens)
+        features, texts = self.features(batch)
         contrastive, accuracy = self.contrast(features, texts[: batch.captions], batch.owner)
-        of_images = (features * batch.of_images).sum(1).mean()
-        of_texts = (texts * batch.of_texts).sum(1).mean()
+        image_targets = self.targets.images[torch.from_numpy(batch.chosen)].to(self.device)
+        text_targets = self.text_targets[batch.texts].to(self.device)
+        of_images = (features * image_targets).sum(1).mean()
+        of_texts = (texts * text_targets).sum(1).mean()
         loss = contrastive + self.recipe.weight * ((1 - of_images) + (1 - of_texts))
-        seen = {"contrastive": contrastive, "image_cosine": of_images, "text_cosine": of_texts}
-        return loss, {"accuracy": accuracy, **{name: value.detach() for name, value in seen.items()}}
+        logged = {"contrastive": contrastive, "image_cosine": of_images, "text_cosine": of_texts}
+        return loss, {"accuracy": accuracy, **{name: value.detach() for name, value in logged.items()}}
+
+
+def distillation(
+    student: Backbone, images: np.ndarray, captions: list[str], teacher: Backbone, beyond: list[str],
+    recipe: DistilRecipe, seed: int, device: str,
+) -> Distillation:  # fmt: skip
+    """The training of a student by a teacher, whose features are computed here; the teacher itself is not kept."""
+    texts = all_texts(captions, beyond)
+    check_student(teacher, student, texts)
+    progress = Progress("teacher", -(-len(images) // CHUNK))
+    targets = compute_targets(teacher, images, texts, device, progress.step)
+    return Distillation(student, images, captions, targets, beyond, recipe, seed, device)

@@ -9,8 +9,8 @@ This is no `DistributedDataParallel`: its reducer hooks one forward and one back
 (attack, adversarial, clean). The gradients travel in one piece after the backward, not beside it; an exchange of
 ViT-B/32's 350 MB stands against a step of at least six passes.
 
-    with peers(processes, device, follow, job) as group:      # `follow(group, job)` is what the children run
-        fine_tune(…, peers=group)
+    with training_processes(count, device, follow, job) as processes:  # the children run `follow(processes, job)`
+        fine_tune(method, Task(…, processes=processes), …)
 """
 
 import ctypes
@@ -32,20 +32,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from zsr.errors import ZsrError
 from zsr.jobs.stopping import children_are_deaf
-from zsr.methods.core.processes import ALONE, Peers
+from zsr.methods.core.processes import ONE_PROCESS, Processes
 from zsr.training.checkpoint import Checkpoint
 
 PATIENCE = timedelta(minutes=10)  # how long a rank waits for the others: for the slowest start, or a checkpoint
 LOOPBACK = "127.0.0.1"
 
 
-class Group(Peers):
+class DistributedProcesses(Processes):
     """A process among others."""
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
 
-    def share(self, chosen: np.ndarray) -> np.ndarray:
+    def part_of_batch(self, chosen: np.ndarray) -> np.ndarray:
         if len(chosen) % self.size:  # unequal parts would weigh images unequally
             raise ZsrError(f"processes: a batch of {len(chosen)} cannot be split into {self.size} equal parts")
         part = len(chosen) // self.size
@@ -63,15 +63,15 @@ class Group(Peers):
         dist.all_reduce(total)
         return total.item() / self.size
 
-    def average(self, parameters: list[nn.Parameter]) -> None:
-        found = [p for p in parameters if p.grad is not None]
-        flat = torch.cat([p.grad.flatten() for p in found])
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         flat /= self.size
-        for p, mean in zip(found, flat.split([p.numel() for p in found]), strict=True):
-            p.grad.copy_(mean.view_as(p))
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
-    def synchronise(self, visual: nn.Module) -> None:
+    def share_batchnorm(self, visual: nn.Module) -> None:
         for module in visual.modules():
             if isinstance(module, _BatchNorm):
                 module.__class__ = type(f"Shared{type(module).__name__}", (SharedNorm, type(module)), {})
@@ -90,7 +90,7 @@ class SharedNorm(_BatchNorm):
         mean = together.all_reduce(wide.mean(axes)) / size  # equal parts: the mean of means is the mean
         centred = wide - mean.view(shape)
         variance = together.all_reduce(centred.square().mean(axes)) / size
-        if self.track_running_stats and self.running_mean is not None:
+        if self.track_running_stats:
             self._move(mean.detach(), variance.detach(), size * x.numel() // x.shape[1])
         normed = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
@@ -98,14 +98,16 @@ class SharedNorm(_BatchNorm):
         return normed.to(x.dtype)
 
     def _move(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """The running statistics, as torch moves them: towards the unbiased variance."""
+        """Move the running statistics, if there are any, as torch does: towards the unbiased variance."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
         self.num_batches_tracked += 1
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance * (count / max(count - 1, 1)), share)
 
 
-class Follower(Checkpoint):
+class FollowerCheckpoint(Checkpoint):
     """The checkpoint of a child: it goes on from where rank 0 does, and never saves; a stop is rank 0's business."""
 
     def step(self, state: Callable[[], dict]) -> None:
@@ -113,20 +115,20 @@ class Follower(Checkpoint):
 
 
 @contextmanager
-def peers(processes: int, device: str, follow: Callable, *arguments: object) -> Iterator[Peers]:
-    """This process as rank 0 of `processes`; the others run `follow(group, *arguments)`. Alone if it is one."""
-    if processes == 1:
-        yield ALONE
+def training_processes(count: int, device: str, follow: Callable, *arguments: object) -> Iterator[Processes]:
+    """This process as rank 0 of `count`; the others run `follow(processes, *arguments)`. With 1 it is alone."""
+    if count == 1:
+        yield ONE_PROCESS
         return
-    if device == "cuda" and processes > torch.cuda.device_count():
-        raise ZsrError(f"processes: {processes}, but this machine has {torch.cuda.device_count()} GPU(s)")
-    store = dist.TCPStore(LOOPBACK, 0, processes, is_master=True, wait_for_workers=False, timeout=PATIENCE)
-    start = (os.getpid(), processes, store.port, device, torch.get_num_threads(), follow, arguments)
+    if device == "cuda" and count > torch.cuda.device_count():
+        raise ZsrError(f"processes: {count}, but this machine has {torch.cuda.device_count()} GPU(s)")
+    store = dist.TCPStore(LOOPBACK, 0, count, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+    start = (os.getpid(), count, store.port, device, torch.get_num_threads(), follow, arguments)
     with children_are_deaf():  # rank 0 saves, and the others go with it
-        children = start_processes(_child, start, nprocs=processes - 1, join=False, start_method="spawn")
+        children = start_processes(_child, start, nprocs=count - 1, join=False, start_method="spawn")
     try:
-        _join(store, 0, processes, device)
-        yield Group(0, processes)
+        _join(store, 0, count, device)
+        yield DistributedProcesses(0, count)
         dist.destroy_process_group()
         for process in children.processes:
             process.join(PATIENCE.total_seconds())
@@ -173,5 +175,5 @@ def _child(
     torch.set_num_threads(threads)
     _join(dist.TCPStore(LOOPBACK, port, size, is_master=False, timeout=PATIENCE), index + 1, size, device)
     with Path(os.devnull).open("w", encoding="utf-8") as silence, redirect_stderr(silence):  # rank 0 speaks for all
-        follow(Group(index + 1, size), *arguments)  # an error travels back through torch's launcher
+        follow(DistributedProcesses(index + 1, size), *arguments)  # an error travels back through torch's launcher
     dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The training loop, once, for every method: method = loss + which parameters train + inner attack.
+"""Fine-tuning, once, for every method: method = loss + which parameters train + inner attack.
 
 The order of images is a function of (seed, epoch), random starts of (seed, image, step): a training that was stopped
 goes on from `last.ckpt` and ends bit-identical to one that was not (CPU, same number of threads).
@@ -6,7 +6,7 @@ goes on from `last.ckpt` and ends bit-identical to one that was not (CPU, same n
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 from zsr.methods.core.base import Method
-from zsr.methods.core.source_set import Source
+from zsr.methods.core.source_set import SourceSet
 from zsr.methods.core.task import Batch, Task
 from zsr.models.precision import flags
-from zsr.progress import Progress
 from zsr.training.checkpoint import Checkpoint
+from zsr.training.loop import Row, Training, run_training
 from zsr.training.lr_schedule import warm_cosine
 from zsr.training.pass_counter import Passes
 from zsr.training.recipe import Recipe
@@ -27,80 +27,129 @@ from zsr.training.recipe import Recipe
 ATTACK_SCALE = 1024.0  # of the inner attack's loss under float16, where small gradients are rounded to 0
 
 
-@flags()  # a card would round the convolutions of float32 to TF32 unless told
 def fine_tune(
     method: Method,
     task: Task,
-    source: Source,
+    source_set: SourceSet,
     recipe: Recipe,
     *,
     device: str,
     checkpoint: Checkpoint,
-    log: Callable[[dict], None],
-) -> dict[str, float]:
-    """Train `task.visual` in place; returns what the manifest says of the cost."""
-    method.check(task)
-    task.dress(method.wrap)
-    task.peers.synchronise(task.visual)
-    source = source.subset(recipe.images, task.seed, recipe.shots, task.classes)
-    method.prepare(task, source)
-    batch = min(recipe.batch, len(source.labels))
-    steps = max(1, round(recipe.epochs * len(source.labels) / batch))
-    task.remember(source, steps * batch // task.peers.size)
-    torch.manual_seed(task.seed)  # for methods with dropout or random views
-    parameters = choose_parameters(method, task.visual)
-    optimizer = make_optimizer(recipe, parameters)
-    warmup = min(recipe.warmup, steps // 5)  # the papers' 1000 steps would be all of a short training
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, warmup, steps))
-    half = recipe.amp == "fp16" and device == "cuda"
-    scaler = torch.amp.GradScaler(device, enabled=half)
-    task.attack_scale = ATTACK_SCALE if half else 1.0
+    log: Callable[[Row], None],
+) -> dict:
+    """Train `task.visual` in place; returns the cost, for the record."""
+    training = FineTuning(method, task, source_set, recipe, device)
+    run_training(training, checkpoint, log)
+    return training.finish()
 
-    state = checkpoint.load()
-    first = restore(state, task.visual, optimizer, schedule, scaler) if state else 0
-    before = state["seconds"] if state else 0.0  # spent by the runs that were interrupted
-    value = state["loss"] if state else math.nan  # a run may have been stopped after its last step
-    progress = Progress("fine-tuning", steps, first)
-    passes = Passes(task)
-    start = time.monotonic()
-    for step, chosen in enumerate(order(len(source.labels), batch, first, steps, task.seed), first):
-        mine = task.peers.share(chosen)
-        images = torch.from_numpy(source.images[mine]).to(device, non_blocking=True).float().div_(255)
-        labels = torch.from_numpy(source.labels[mine]).to(device, non_blocking=True)
-        keys = torch.from_numpy(mine).to(device)
-        task.visual.train(recipe.batchnorm == "train")
-        with autocast(recipe.amp, device):
-            loss, extra = method.loss(task, Batch(images, labels, keys, step))
-        value = task.peers.mean(loss)  # the step's one synchronisation; a NaN must not reach the weights
-        check_finite(value, "loss", step, chosen)
-        optimizer.zero_grad(set_to_none=True)
+
+class FineTuning(Training):
+    """The fine-tuning of `task.visual` in place."""
+
+    name = "fine-tuning"
+    cure = "lower the learning rate or clip the gradient (clip: 1.0)"
+
+    @flags()
+    def __init__(self, method: Method, task: Task, source_set: SourceSet, recipe: Recipe, device: str) -> None:
+        method.check(task)
+        task.wrap_student(method.wrap)
+        task.processes.share_batchnorm(task.visual)
+        source_set = source_set.subset(recipe.images, task.seed, recipe.shots, task.classes)
+        method.prepare(task, source_set)
+        self.method, self.task, self.source_set, self.recipe, self.device = method, task, source_set, recipe, device
+        self.count = len(source_set.labels)
+        self.batch_size = min(recipe.batch, self.count)
+        self.steps = max(1, round(recipe.epochs * self.count / self.batch_size))
+        task.cache_original_features(source_set, self.steps * self.batch_size // task.processes.size)
+        torch.manual_seed(task.seed)  # for methods with dropout or random views
+        self.parameters = choose_parameters(method, task.visual)
+        self.optimizer = make_optimizer(recipe, self.parameters)
+        warmup = min(recipe.warmup, self.steps // 5)  # the papers' 1000 steps would be all of a short training
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: warm_cosine(step, warmup, self.steps)
+        )
+        half = recipe.amp == "fp16" and device == "cuda"
+        self.scaler = torch.amp.GradScaler(device, enabled=half)
+        task.attack_scale = ATTACK_SCALE if half else 1.0
+        self.first = 0  # step that this process began with
+        self.earlier_seconds = 0.0  # of the runs that were interrupted
+        self.passes = Passes(task)
+        self.started = time.monotonic()
+
+    def update(self) -> Row:
+        task, scaler = self.task, self.scaler
+        batch = self.batch(self.step)
+        task.visual.train(self.recipe.batchnorm == "train")
+        with autocast(self.recipe.amp, self.device):
+            loss, logged = self.method.loss(task, batch)
+        self.last_loss = task.processes.mean(loss)  # the step's one device sync; a NaN must not reach the weights
+        self.check_finite(self.last_loss, "loss")
+        self.optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
-        task.peers.average(parameters)
-        scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf).item()
+        task.processes.average_gradients(self.parameters)
+        scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip or math.inf).item()
         if not scaler.is_enabled():  # under fp16 the scaler skips a step that overflowed, and lowers its scale
-            check_finite(norm, "gradient", step, chosen)
-        scaler.step(optimizer)
+            self.check_finite(norm, "gradient")
+        scaler.step(self.optimizer)
         scaler.update()
-        rate = schedule.get_last_lr()[0]
-        schedule.step()
-        extra = {name: task.peers.mean(term) for name, term in extra.items()}
-        log({"step": step, "loss": value, "lr": rate, "grad_norm": norm, **extra})
-        progress.step(note=f"loss {value:.4f}")
-        spent = before + time.monotonic() - start
-        checkpoint.step(lambda: state_of(step + 1, spent, value, task.visual, optimizer, schedule, scaler))  # noqa: B023
-    seconds = before + time.monotonic() - start
-    seen = (steps - first) * batch // task.peers.size  # by this process since it started
-    task.visual.eval().requires_grad_(False)
-    return {
-        "steps": steps,
-        "batch": batch,
-        "images_per_second": round(steps * batch / max(seconds, 1e-9), 2),
-        "seconds_per_step": round(seconds / steps, 5),
-        "train_seconds": round(seconds, 3),
-        "passes_per_image": passes.per_image(seen),
-        "final_loss": value,
-    }
+        rate = float(self.schedule.get_last_lr()[0])
+        self.schedule.step()
+        means = {name: task.processes.mean(term) for name, term in logged.items()}
+        return {"step": self.step, "loss": self.last_loss, "lr": rate, "grad_norm": norm, **means}
+
+    def chosen(self, step: int) -> np.ndarray:
+        return chosen_images(self.count, self.batch_size, step, self.task.seed)
+
+    def batch(self, step: int) -> Batch:
+        """This process's part of a step's images."""
+        keys = self.task.processes.part_of_batch(self.chosen(step))
+        images = torch.from_numpy(self.source_set.images[keys]).to(self.device, non_blocking=True).float().div_(255)
+        labels = torch.from_numpy(self.source_set.labels[keys]).to(self.device, non_blocking=True)
+        return Batch(images, labels, torch.from_numpy(keys).to(self.device), step)
+
+    @property
+    def seconds(self) -> float:
+        """What the steps have taken, those of interrupted runs included."""
+        return self.earlier_seconds + time.monotonic() - self.started
+
+    def state_dict(self) -> dict:
+        """All that the rest of the training depends on; data order and random starts follow from the step."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "loss": self.last_loss,
+            "visual": self.task.visual.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.step = self.first = state["step"]
+        self.earlier_seconds, self.started = state["seconds"], time.monotonic()
+        self.last_loss = state["loss"]  # a run may have been stopped after its last step
+        self.task.visual.load_state_dict(state["visual"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"])
+
+    def finish(self) -> dict:
+        """Freeze the student, in eval mode; returns the cost, for the record."""
+        seconds, steps, batch = self.seconds, self.steps, self.batch_size
+        seen = (steps - self.first) * batch // self.task.processes.size  # by this process since it started
+        self.task.visual.eval().requires_grad_(False)
+        return {
+            "steps": steps,
+            "batch": batch,
+            "images_per_second": round(steps * batch / max(seconds, 1e-9), 2),
+            "seconds_per_step": round(seconds / steps, 5),
+            "train_seconds": round(seconds, 3),
+            "passes_per_image": self.passes.per_image(seen),
+            "final_loss": self.last_loss,
+        }
 
 
 def choose_parameters(method: Method, visual: nn.Module) -> list[nn.Parameter]:
@@ -122,19 +171,16 @@ def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.opti
     return torch.optim.AdamW(parameters, recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
 
 
-def order(count: int, batch: int, first: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices of each step: the epochs' permutations end to end, cut into full batches; step `first` at once."""
-    place = first * batch
-    for _ in range(first, steps):
-        wanted: list[np.ndarray] = []
-        need = batch
-        while need:
-            epoch, offset = divmod(place, count)
-            taken = permutation(count, seed, epoch)[offset : offset + need]
-            wanted.append(taken)
-            place += len(taken)
-            need -= len(taken)
-        yield np.concatenate(wanted)
+def chosen_images(count: int, batch: int, step: int, seed: int) -> np.ndarray:
+    """Indices of one step: the epochs' permutations end to end, cut into full batches."""
+    parts: list[np.ndarray] = []
+    start, end = step * batch, (step + 1) * batch
+    while start < end:
+        epoch, offset = divmod(start, count)
+        part = permutation(count, seed, epoch)[offset : offset + end - start]
+        parts.append(part)
+        start += len(part)
+    return np.concatenate(parts)
 
 
 def permutation(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -148,39 +194,6 @@ def autocast(amp: str, device: str) -> AbstractContextManager:
     if amp == "off" or device != "cuda":
         return nullcontext()
     return torch.autocast(device, dtype=types[amp])
-
-
-def check_finite(value: float, what: str, step: int, chosen: np.ndarray) -> None:
-    """Stop before the weights are spoiled, and say with which images."""
-    if not math.isfinite(value):
-        raise ZsrError(
-            f"the {what} is {value} at step {step}, images {chosen.tolist()}; lower the learning rate or clip the "
-            "gradient (clip: 1.0)"
-        )
-
-
-def state_of(step: int, seconds: float, loss: float, visual: nn.Module, optimizer, schedule, scaler) -> dict:
-    """All that the rest of the training depends on; data order and starts follow from the step."""
-    return {
-        "step": step,
-        "seconds": seconds,
-        "loss": loss,
-        "visual": visual.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "scaler": scaler.state_dict(),
-        "rng": torch.get_rng_state(),
-    }
-
-
-def restore(state: dict, visual: nn.Module, optimizer, schedule, scaler) -> int:
-    """Put a saved state back; returns the step to go on with."""
-    visual.load_state_dict(state["visual"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    scaler.load_state_dict(state["scaler"])
-    torch.set_rng_state(state["rng"])
-    return state["step"]
 
 
 def trained_tensors(visual: nn.Module, original: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ Tensors = dict[str, np.ndarray]
 
 def mix(base: Tensors, start: Tensors, end: Tensors, alpha: float) -> Tensors:
     """Every tensor that either end names; the very bits of the ends at α = 0 and 1, else computed in float64."""
-    found = {}
+    mixed = {}
     for name in sorted(start.keys() | end.keys()):
         ends = [one[name] if name in one else _backbones(base, name) for one in (start, end)]
         if ends[0].shape != ends[1].shape:
@@ -25,27 +25,31 @@ def mix(base: Tensors, start: Tensors, end: Tensors, alpha: float) -> Tensors:
                 "take two models with the same tensors"
             )
         if alpha in (0, 1) or not np.issubdtype(ends[0].dtype, np.floating):  # a count of batches has no mean
-            found[name] = ends[alpha >= 0.5]
+            mixed[name] = ends[alpha >= 0.5]
         else:
             wide = [value.astype(np.float64) for value in ends]
-            found[name] = ((1 - alpha) * wide[0] + alpha * wide[1]).astype(ends[0].dtype)
-    return found
+            mixed[name] = ((1 - alpha) * wide[0] + alpha * wide[1]).astype(ends[0].dtype)
+    return mixed
 
 
 def offsets(tensors: Tensors, base: Tensors) -> Tensors:
     """Those that differ from the backbone's, as a fine-tuning saves them."""
-    return {name: value for name, value in tensors.items() if not np.array_equal(value, base.get(_key(base, name)))}
+    return {
+        name: value
+        for name, value in tensors.items()
+        if (key := _key(base, name)) is None or not np.array_equal(value, base[key])
+    }
 
 
 def over(base: Tensors, tensors: Tensors, path: Path) -> Tensors:
     """The backbone with a model's tensors in their places: names and shapes must be the backbone's."""
-    found = dict(base)
+    tower = dict(base)
     for name, value in tensors.items():
         key = _key(base, name)
         if key is None or base[key].shape != value.shape:
             raise ZsrError(f"{path}: '{name}' {list(value.shape)} has no place in the backbone; take another `start`")
-        found[key] = value
-    return found
+        tower[key] = value
+    return tower
 
 
 def _backbones(base: Tensors, name: str) -> np.ndarray:

@@ -1,13 +1,14 @@
 """Training metrics: one JSON line a step, and the same for TensorBoard.
 
-A training that goes on after an interruption drops what was logged after its checkpoint, so that no step stands twice.
-TensorBoard's writer costs 1 s to import; it is asked for only when a training starts.
+A training that goes on after an interruption drops what was logged after its checkpoint, so that each step is listed
+once. TensorBoard's writer costs 1 s to import; it is asked for only when a training starts.
 """
 
 import json
 import shutil
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 from zsr.errors import ZsrError
 
@@ -26,7 +27,7 @@ class TrainLog:
         if not self.path.exists():
             shutil.rmtree(tensorboard, ignore_errors=True)
         self.rows = _rows(self.path)
-        self.file = None
+        self.file: TextIO | None = None
         self.board = SummaryWriter(str(tensorboard), purge_step=len(self.rows) or None)
 
     def __enter__(self) -> "TrainLog":
@@ -35,14 +36,19 @@ class TrainLog:
     def __call__(self, row: dict[str, float]) -> None:
         """Log one step."""
         if self.file is None:
-            kept = [line for line in self.rows if self._step(line) < row["step"]]
-            # line by line: a checkpoint never knows more than the log
-            self.file = self.path.open("w", encoding="utf-8", buffering=1)
-            self.file.writelines(f"{line}\n" for line in kept)
+            self.file = self._open(row["step"])
         self.file.write(json.dumps(row) + "\n")
         for name, value in row.items():
             if name != "step":
                 self.board.add_scalar(name, value, row["step"])
+
+    def _open(self, step: float) -> TextIO:
+        """The file, with the lines of an interrupted training that lie before a step."""
+        kept = [line for line in self.rows if self._step(line) < step]
+        # line by line: a checkpoint never knows more than the log
+        file = self.path.open("w", encoding="utf-8", buffering=1)
+        file.writelines(f"{line}\n" for line in kept)
+        return file
 
     def _step(self, line: str) -> int:
         """The step that a kept line is of."""

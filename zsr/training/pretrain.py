@@ -8,8 +8,9 @@ q_j uniform over them (UniCL, Yang et al., CVPR 2022, arXiv 2204.03610). Each ca
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
-from zsr.models.backbone import Backbone
-from zsr.models.precision import flags
+from zsr.models.backbone import Backbone, ClipModel
 from zsr.training.captions import BETWEEN
+from zsr.training.loop import Row, Training
 from zsr.training.lr_schedule import warm_cosine
 
 CHUNK = 128  # images or texts of one forward of what does not train
@@ -39,95 +40,100 @@ class PretrainRecipe:
     largest_scale: float = 50.0  # bound of exp(logit_scale), 100 in CLIP; less keeps margins comparable
 
 
-class Pretraining:
-    """One pretraining: call `advance` until `step` is `recipe.steps`; `state_dict` at any step resumes bit for bit.
+class PairBatch(NamedTuple):
+    """One step: images, and the texts that they are compared with."""
+
+    chosen: np.ndarray  # [B], the images by their index in the set
+    images: Tensor  # [B, …] as the image tower reads them
+    texts: Tensor  # [U + V], the texts by their row of `ContrastiveTraining.tokens`: captions before others
+    tokens: Tensor  # [U + V, T]
+    owner: Tensor  # [B], the caption of each image
+    captions: int  # U
+
+
+class ContrastiveTraining(Training):
+    """The contrastive loss on images and their captions; what an image is, its caller knows.
 
     The order of images and the choice among their captions are functions of (seed, step): nothing random is stored.
     """
 
+    name = "pretraining"
+    cure = "lower lr, or lengthen warmup"
+
     def __init__(
-        self, backbone: Backbone, images: np.ndarray, captions: list[str], recipe: PretrainRecipe, seed: int = 0,
-        device: str = "cpu",
-    ) -> None:  # fmt: skip
-        if len(images) != len(captions):
-            raise ZsrError(f"pretraining: {len(images)} images and {len(captions)} captions; they must be pairs")
-        if len(images) < recipe.batch:
-            raise ZsrError(f"pretraining: {len(images)} images are less than one batch of {recipe.batch}")
-        self.backbone, self.images, self.recipe, self.seed, self.device = backbone, images, recipe, seed, device
-        self.step = 0
-        self.model = backbone.clip.to(device).train()
-        self.mean, self.std = statistics(backbone, device)
+        self,
+        model: ClipModel,
+        inputs: Callable[[np.ndarray], Tensor],  # indices of images -> what the image tower reads
+        captions: list[str],
+        tokens: Callable[[list[str]], Tensor],
+        recipe: PretrainRecipe,
+        seed: int,
+        device: str,
+    ) -> None:
+        if len(captions) < recipe.batch:
+            raise ZsrError(f"pretraining: {len(captions)} images are less than one batch of {recipe.batch}")
+        self.inputs, self.recipe, self.seed, self.device = inputs, recipe, seed, device
+        self.steps = recipe.steps
+        self.model = model.to(device).train()
         self.known, self.choices = caption_table(captions)
-        self.tokens = backbone.tokens(self.known)
+        self.tokens = tokens(self.known)
         self.optimizer = make_optimizer(self.model, recipe)
 
-    @flags()  # a card would round the convolutions of float32 to TF32 unless told
-    def advance(self) -> dict[str, float]:
-        """One step; returns what is worth logging."""
+    def update(self) -> Row:
         recipe = self.recipe
         rate = recipe.lr * warm_cosine(self.step, recipe.warmup, recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, seen = self.loss(self.batch(self.step))
-        value = loss.item()
-        self.check_finite(value, "loss")
+        loss, logged = self.loss(self.batch(self.step))
+        self.last_loss = loss.item()
+        self.check_finite(self.last_loss, "loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)
-        self.check_finite(norm.item(), "gradient")
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf).item()
+        self.check_finite(norm, "gradient")
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(recipe.largest_scale))
-        row = {"step": self.step, "loss": value, "lr": rate, "grad_norm": norm.item()}
-        row |= {name: figure.item() for name, figure in seen.items()}
-        self.step += 1
-        return row
+        row = {"step": self.step, "loss": self.last_loss, "lr": rate, "grad_norm": norm}
+        return row | {name: figure.item() for name, figure in logged.items()}
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [B, 3, H, W] normalised, different captions [U, T], and the caption of each image [B]."""
-        chosen, different, owner = self.drawn(step)
-        return self.inputs(chosen), self.tokens[different].to(self.device), owner.to(self.device)
+    def batch(self, step: int) -> PairBatch:
+        """The images of a step, their different captions, and further texts if there are any."""
+        chosen = self.chosen(step)
+        draw = np.random.default_rng([self.seed, *self._position(step)])
+        alternatives = draw.integers(self.choices.shape[1], size=len(chosen))
+        captions, owner = torch.from_numpy(self.choices[chosen, alternatives]).unique(return_inverse=True)
+        texts = torch.cat([captions, self.further_texts(step)])
+        tokens, owner = self.tokens[texts].to(self.device), owner.to(self.device)
+        return PairBatch(chosen, self.inputs(chosen), texts, tokens, owner, len(captions))
 
-    def drawn(self, step: int) -> tuple[np.ndarray, Tensor, Tensor]:
-        """Places of the images [B], of their different captions [U], and which of these each image has [B]."""
-        chosen, epoch, place = self.chosen(step)
-        draw = np.random.default_rng([self.seed, epoch, place]).integers(self.choices.shape[1], size=len(chosen))
-        captions = torch.from_numpy(self.choices[chosen, draw])  # [B]
-        different, owner = captions.unique(return_inverse=True)
-        return chosen, different, owner
+    def further_texts(self, step: int) -> Tensor:
+        """Rows of `tokens` of texts that no image of the step has [V]."""
+        return torch.empty(0, dtype=torch.int64)
 
-    def inputs(self, chosen: np.ndarray) -> Tensor:
-        """What the image tower reads of some images."""
-        return normalised(self.images[chosen], self.mean, self.std, self.device)
-
-    def chosen(self, step: int) -> tuple[np.ndarray, int, int]:
-        """The images of a step, its epoch, and its place there."""
+    def chosen(self, step: int) -> np.ndarray:
         size = self.recipe.batch
-        epoch, place = divmod(step, len(self.images) // size)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        return np.sort(order[place * size : (place + 1) * size]), epoch, place
+        epoch, position = self._position(step)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.choices))
+        return np.sort(order[position * size : (position + 1) * size])
 
-    def check_finite(self, value: float, what: str) -> None:
-        """Stop before the weights are spoiled, and say with which images."""
-        if not math.isfinite(value):
-            raise ZsrError(
-                f"pretraining: the {what} is {value} at step {self.step}, images {self.chosen(self.step)[0].tolist()}; "
-                "lower lr, or lengthen warmup"
-            )
+    def _position(self, step: int) -> tuple[int, int]:
+        """A step's epoch, and its number in that epoch."""
+        return divmod(step, len(self.choices) // self.recipe.batch)
 
-    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss, and what is logged beside it."""
-        images, tokens, owner = batch
-        loss, accuracy = self.contrast(*self.features(images, tokens), owner)
+        features, texts = self.features(batch)
+        loss, accuracy = self.contrast(features, texts[: batch.captions], batch.owner)
         return loss, {"accuracy": accuracy}
 
-    def features(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Of images [B, D] and of texts [U, D], of unit length."""
-        features = F.normalize(self.model.encode_image(images), dim=1)
-        return features, F.normalize(self.model.encode_text(tokens), dim=1)
+    def features(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Of the images [B, D] and of the texts [U + V, D], of unit length."""
+        features = F.normalize(self.model.visual(batch.images), dim=1)
+        return features, F.normalize(self.model.encode_text(batch.tokens), dim=1)
 
     def contrast(self, features: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        """The contrastive loss, and how many images find their caption."""
+        """The contrastive loss of captions [U, D], and the share of images that find theirs."""
         logits = self.model.logit_scale.exp() * features @ texts.T  # [B, U]
         of_image = F.cross_entropy(logits, owner)
         belongs = F.one_hot(owner, len(texts)).float()  # [B, U]
@@ -135,23 +141,40 @@ class Pretraining:
         return (of_image + of_text) / 2, (logits.detach().argmax(1) == owner).float().mean()
 
     def state_dict(self) -> dict:
-        """All that the rest depends on."""
-        return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "step": self.step,
+            "loss": self.last_loss,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a saved state."""
-        self.step = state["step"]
+        self.step, self.last_loss = state["step"], state["loss"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+class Pretraining(ContrastiveTraining):
+    """All of a backbone trains, on images in memory or memory-mapped [N, 3, H, W] uint8."""
+
+    def __init__(
+        self, backbone: Backbone, images: np.ndarray, captions: list[str], recipe: PretrainRecipe, seed: int = 0,
+        device: str = "cpu",
+    ) -> None:  # fmt: skip
+        if len(images) != len(captions):
+            raise ZsrError(f"pretraining: {len(images)} images and {len(captions)} captions; they must be pairs")
+        self.backbone, self.images = backbone, images
+        mean, std = statistics(backbone, device)
+
+        def inputs(chosen: np.ndarray) -> Tensor:
+            return normalised(images[chosen], mean, std, device)
+
+        super().__init__(backbone.clip, inputs, captions, backbone.tokens, recipe, seed, device)
 
     def finish(self) -> Backbone:
         """The trained backbone, frozen and in eval mode."""
         self.model.eval().requires_grad_(False)
         return self.backbone
-
-    def __iter__(self) -> Iterator[dict[str, float]]:
-        while self.step < self.recipe.steps:
-            yield self.advance()
 
 
 def statistics(backbone: Backbone, device: str) -> tuple[Tensor, Tensor]:
@@ -162,7 +185,7 @@ def statistics(backbone: Backbone, device: str) -> tuple[Tensor, Tensor]:
 
 def normalised(images: np.ndarray, mean: Tensor, std: Tensor, device: str) -> Tensor:
     """What an image tower reads of uint8 images; those of a read-only map are copied, which torch would warn of."""
-    return (torch.from_numpy(np.require(images, requirements="CW")).to(device).float().div_(255) - mean) / std
+    return (torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device).float().div_(255) - mean) / std
 
 
 def parts(backbone: Backbone, images: np.ndarray, device: str) -> Iterator[Tensor]:

@@ -6,9 +6,8 @@ of them find their text.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,14 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsr.errors import ZsrError
-from zsr.models.backbone import Backbone
+from zsr.models.backbone import Backbone, ClipModel
+from zsr.models.kinds.dual import Dual
 from zsr.models.precision import flags
 from zsr.models.resize import pair, resized
 from zsr.training.captions import BETWEEN, all_texts
-from zsr.training.pretrain import CHUNK, Pretraining, PretrainRecipe, parts
-
-if TYPE_CHECKING:
-    from zsr.models.kinds.dual import Dual
+from zsr.training.checkpoint import Checkpoint
+from zsr.training.loop import Row, run_training
+from zsr.training.pretrain import CHUNK, ContrastiveTraining, PretrainRecipe, parts
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class JoinRecipe(PretrainRecipe):
 
 
 @dataclass(frozen=True)
-class Pairs:
+class FrozenPairs:
     """What is learned from: fixed image features, the different texts, and which texts belong to each image."""
 
     features: Tensor  # [N, F]
@@ -51,34 +50,16 @@ class Pairs:
         """Of the different texts' vectors [D]."""
         return self.vectors.mean(0)
 
-
-class Head(nn.Module):
-    """What trains, in the form that Pretraining trains: features in place of images, places in place of words."""
-
-    def __init__(self, proj: nn.Linear, texts: Tensor, scale: float) -> None:
-        super().__init__()
-        self.proj = proj
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.register_buffer("texts", texts, persistent=False)
-
-    def encode_image(self, features: Tensor) -> Tensor:
-        return self.proj(features)
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        return self.texts[tokens[:, 0]]
-
-
-class Joining(Pretraining):
-    """Pretraining of the projection alone; its `images` are features."""
-
-    def inputs(self, chosen: np.ndarray) -> Tensor:
-        return self.images[torch.from_numpy(chosen)].to(self.device)
+    def rows(self, texts: list[str]) -> Tensor:
+        """The rows of texts in `vectors`, as the tokens of a text [P, 1]."""
+        row_of = {text: row for row, text in enumerate(self.texts)}
+        return torch.tensor([[row_of[text]] for text in texts])
 
 
 @flags()
-def pairs(backbone: Backbone, images: np.ndarray, captions: list[str], device: str, resize: str) -> Pairs:
+def frozen_pairs(backbone: Backbone, images: np.ndarray, captions: list[str], device: str, resize: str) -> FrozenPairs:
     """Features of all images and vectors of all texts, each once."""
-    clip = backbone.clip.to(device).eval()
+    clip = dual(backbone).to(device).eval()
     size = pair(backbone.image_size)
     texts = all_texts(captions)
     features, vectors = [], []
@@ -90,39 +71,86 @@ def pairs(backbone: Backbone, images: np.ndarray, captions: list[str], device: s
             vectors.append(F.normalize(clip.text(tokens), dim=1).cpu())
     if len(texts) < 2:
         raise ZsrError(f"projection: all images have one text, '{texts[0]}'; there is nothing to tell apart")
-    return Pairs(torch.cat(features), texts, torch.cat(vectors), captions)
+    return FrozenPairs(torch.cat(features), texts, torch.cat(vectors), captions)
 
 
-def held_out(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(nine tenths to learn from, a tenth to look at), by seed."""
+class Head(ClipModel):
+    """The projection as a dual encoder: its images are features, the tokens of a text are the row of its vector."""
+
+    vectors: Tensor
+
+    def __init__(self, projection: nn.Linear, vectors: Tensor, scale: float) -> None:
+        super().__init__()
+        self.visual = projection
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.register_buffer("vectors", vectors, persistent=False)
+
+    def encode_text(self, text: Tensor) -> Tensor:
+        return self.vectors[text[:, 0]]
+
+
+class ProjectionTraining(ContrastiveTraining):
+    """Trains the projection of a dual encoder in place, on nine tenths of the pairs."""
+
+    name = "projection"
+
+    def __init__(
+        self, backbone: Backbone, given: FrozenPairs, recipe: JoinRecipe, seed: int = 0, device: str = "cpu"
+    ) -> None:
+        self.clip, self.given = dual(backbone), given
+        learned, self.held_out = split(len(given.captions), seed)
+        features = given.features[torch.from_numpy(learned)]
+        with torch.no_grad():
+            self.clip.text_mean.copy_(given.mean)
+        self.head = Head(self.clip.visual.proj, given.vectors - given.mean, recipe.scale)
+
+        def inputs(chosen: np.ndarray) -> Tensor:
+            return features[torch.from_numpy(chosen)].to(device)
+
+        captions = [given.captions[i] for i in learned]
+        super().__init__(self.head, inputs, captions, given.rows, recipe, seed, device)
+
+    def finish(self) -> dict[str, float]:
+        """Write the temperature into the dual encoder, freeze it, and test it on the images that were held out."""
+        self.model.eval()
+        tested = self.test()
+        with torch.no_grad():
+            self.clip.logit_scale.copy_(self.model.logit_scale)
+        self.clip.cpu().eval()
+        return tested
+
+    def test(self) -> dict[str, float]:
+        """How many held-out images find one of their texts among the first texts of all held-out images."""
+        first = self.given.rows([self.given.captions[i].partition(BETWEEN)[0] for i in self.held_out])[:, 0]
+        candidates = first.unique()
+        images = self.given.features[torch.from_numpy(self.held_out)].to(self.device)
+        with torch.no_grad():
+            features = F.normalize(self.model.visual(images), dim=1)
+            texts = F.normalize(self.model.encode_text(candidates[:, None].to(self.device)), dim=1)
+            nearest = candidates[(features @ texts.T).argmax(1).cpu()]
+        right = (nearest == first).float().mean().item()
+        return {"images": len(first), "texts": len(candidates), "accuracy": round(right, 4)}
+
+
+def learn_projection(
+    backbone: Backbone, images: np.ndarray, captions: list[str], recipe: JoinRecipe, *,
+    resize: str, seed: int, device: str, checkpoint: Checkpoint, log: Callable[[Row], None],
+) -> dict:  # fmt: skip
+    """Learn a dual encoder's projection in place; returns the facts of its record."""
+    given = frozen_pairs(backbone, images, captions, device, resize)
+    training = ProjectionTraining(backbone, given, recipe, seed, device)
+    run_training(training, checkpoint, log)
+    return {"held_out": training.finish(), "texts": len(given.texts), "final_loss": training.last_loss}
+
+
+def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(nine tenths to learn from, a tenth to test on), by seed."""
     order = np.random.default_rng([seed, 29]).permutation(count)
     return np.sort(order[count // 10 :]), np.sort(order[: count // 10])
 
 
-def joining(clip: "Dual", given: Pairs, recipe: JoinRecipe, seed: int, device: str) -> Joining:
-    """The training of `clip`'s own projection, which it fills in place."""
-    learned, _ = held_out(len(given.captions), seed)
-    with torch.no_grad():
-        clip.text_mean.copy_(given.mean)
-    head = Head(clip.visual.proj, given.vectors - given.mean, recipe.scale).to(device)
-    place = {text: i for i, text in enumerate(given.texts)}
-    stands = SimpleNamespace(
-        clip=head, mean=(0.0,), std=(1.0,), tokens=lambda texts: torch.tensor([[place[text]] for text in texts])
-    )
-    captions = [given.captions[i] for i in learned]
-    return Joining(stands, given.features[learned], captions, recipe, seed, device)
-
-
-def check(head: Head, given: Pairs, seed: int) -> dict[str, float]:
-    """How many held-out images find one of their texts among the first texts of all held-out images, and chance."""
-    _, rest = held_out(len(given.captions), seed)
-    place = {text: i for i, text in enumerate(given.texts)}
-    first = torch.tensor([place[given.captions[i].partition(BETWEEN)[0]] for i in rest])
-    candidates = first.unique()
-    device = head.logit_scale.device
-    with torch.no_grad():
-        found = F.normalize(head.encode_image(given.features[rest].to(device)), dim=1)
-        texts = F.normalize(head.encode_text(candidates[:, None].to(device)), dim=1)
-        nearest = candidates[(found @ texts.T).argmax(1).cpu()]
-    right = (nearest == first).float().mean().item()
-    return {"images": len(rest), "texts": len(candidates), "accuracy": round(right, 4)}
+def dual(backbone: Backbone) -> Dual:
+    """The dual encoder that a projection is learned for."""
+    if not isinstance(backbone.clip, Dual):
+        raise TypeError(f"a dual encoder made of parts is wanted, this is a {type(backbone.clip).__name__}")
+    return backbone.clip

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
     from zsr.methods.core.task import Batch, Task
+    from zsr.models.prompted_text_tower import TextTower
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ class Method:
         """The class embeddings [C, D] that the wrapped tower is evaluated with, from those of the text tower."""
         return head
 
+    def embeddings(self, visual: nn.Module, text: "TextTower", classes: list[str], templates: list[str]) -> Tensor:
+        """Class embeddings [C, D] of any dataset, for methods that train text."""
+        raise TypeError(f"{type(self).__name__} trains no text")
+
     def check(self, task: "Task") -> None:
         """Raise a `ZsrError` if the method cannot train this student; called before anything is computed."""
 
-    def prepare(self, task: "Task", source: "Source") -> None:
-        """What must be there before the first step goes into `task.extras`; a function of (task, source) alone.
+    def prepare(self, task: "Task", source_set: "SourceSet") -> None:
+        """What must be there before the first step goes into `task.extras`; a function of (task, source_set) alone.
 
         It runs again when a training is resumed, so it must not look at the student's weights.
         """

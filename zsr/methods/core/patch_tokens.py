@@ -35,6 +35,11 @@ def look(visual: "VisionTransformer", net_input: Tensor) -> tuple[Tensor, Tensor
     return seen["image_features"], seen["image_intermediates"][-1] @ visual.proj
 
 
+def grid_of(visual: "VisionTransformer") -> tuple[int, int]:
+    """Rows and columns of the patches."""
+    return visual.grid_size
+
+
 def guided(features: Tensor, patches: Tensor, texts: Tensor, normalise: str) -> Tensor:
     """Attention of each image to its own text [B, D]: likeness of the patches [B, P], scaled to [0, 1] per image.
 

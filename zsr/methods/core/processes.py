@@ -1,20 +1,20 @@
 """The processes that share one training: one, unless `zsr.training.distributed` starts more.
 
-A method whose loss looks across the batch asks its peers: `gather` puts the parts of the batch together, with
-gradient. One process alone gets back what it gave, the same tensor.
+A method whose loss looks across the batch calls `gather`: it puts the parts of the batch together, with gradient. For
+one process alone it returns its argument, the same tensor.
 """
 
 import numpy as np
 from torch import Tensor, nn
 
 
-class Peers:
-    """One process: it has the whole batch, and nobody to average with."""
+class Processes:
+    """One process: it has the whole batch, and there is nothing to average."""
 
     rank = 0
     size = 1
 
-    def share(self, chosen: np.ndarray) -> np.ndarray:
+    def part_of_batch(self, chosen: np.ndarray) -> np.ndarray:
         """This process's part of a global batch."""
         return chosen
 
@@ -23,14 +23,14 @@ class Peers:
         return part
 
     def mean(self, value: Tensor) -> float:
-        """The mean of a scalar over the processes; a synchronisation."""
+        """The mean of a scalar over the processes; a device sync."""
         return value.item()
 
-    def average(self, parameters: list[nn.Parameter]) -> None:
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the processes."""
 
-    def synchronise(self, visual: nn.Module) -> None:
-        """Let what normalises by the batch see all of it."""
+    def share_batchnorm(self, visual: nn.Module) -> None:
+        """Make BatchNorm normalise by the whole batch, not by this process's part."""
 
 
-ALONE = Peers()
+ONE_PROCESS = Processes()

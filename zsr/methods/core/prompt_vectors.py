@@ -7,14 +7,23 @@ The text side is `text` [J, M, width]: vectors in the first J layers, read by th
     image-to-text (FAP)      text_j = start_j + W_j·image_j + b_j      start: the embedded initial words, 0 when deep
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from zsr.methods.core.frozen_tower import FrozenTower, tokens_in
 
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
+
 
 class Prompts(nn.Module):
     """One set of learned vectors; a side that does not train is None."""
+
+    text: nn.Parameter | None
+    image: nn.Parameter | None
+    start: Tensor
 
     def __init__(self, text: Tensor, image: Tensor | None, coupling: str, generator: torch.Generator) -> None:
         super().__init__()
@@ -22,7 +31,7 @@ class Prompts(nn.Module):
         for name, side, other in (("text", text, image), ("image", image, text)):
             made = coupling.endswith(f"-to-{name}")
             self.register_parameter(name, None if made or side is None else nn.Parameter(side))
-            if made:  # as nn.Linear is initialised
+            if made and side is not None and other is not None:  # as nn.Linear is initialised
                 shape = (len(side), side.shape[2], other.shape[2])
                 draw = 2 * torch.rand(shape[0], shape[1], shape[2] + 1, generator=generator) - 1
                 draw = draw / shape[2] ** 0.5
@@ -37,15 +46,22 @@ class Prompts(nn.Module):
 
     def text_side(self) -> Tensor:
         """[J, M, width], with gradient."""
-        return self.start + self.mapped(self.image) if self.coupling == "image-to-text" else self.text
+        if self.text is not None:
+            return self.text
+        assert self.image is not None  # the text side is made of it
+        return self.start + self.mapped(self.image)
 
     def image_side(self) -> Tensor | None:
         """[J, M, width], with gradient; None for methods that leave the image alone."""
-        return self.mapped(self.text) if self.coupling == "text-to-image" else self.image
+        return self.mapped(self.text) if self.coupling == "text-to-image" and self.text is not None else self.image
 
 
 class Bimodal(FrozenTower):
     """The image tower seen through a set of prompts: `prompts`, or another that is asked for (a `teacher`'s)."""
+
+    visual: "VisionTransformer"
+    prompts: Prompts
+    teacher: Prompts
 
     def __init__(self, visual: nn.Module, **sets: Prompts) -> None:
         super().__init__(visual)
@@ -68,3 +84,10 @@ class Bimodal(FrozenTower):
                 x = torch.cat([x[:, :own], image[layer].expand(len(x), -1, -1).to(x.dtype)], 1)
             x = block(x)
         return tower.ln_post(x)[:, 0] @ tower.proj
+
+
+def bimodal(visual: nn.Module) -> Bimodal:
+    """A student that a method with learned prompts has wrapped."""
+    if not isinstance(visual, Bimodal):
+        raise TypeError(f"a tower with learned prompts is wanted, this is a {type(visual).__name__}")
+    return visual

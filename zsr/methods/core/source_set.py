@@ -9,13 +9,13 @@ from zsr.errors import ZsrError
 
 
 @dataclass
-class Source:
+class SourceSet:
     """The source set in memory or memory-mapped."""
 
     images: np.ndarray  # [N, 3, H, W] uint8
     labels: np.ndarray  # [N] int64
 
-    def subset(self, count: int, seed: int, shots: int = 0, classes: Sequence[str] = ()) -> "Source":
+    def subset(self, count: int, seed: int, shots: int = 0, classes: Sequence[str] = ()) -> "SourceSet":
         """`count` images, or `shots` of each class, drawn by seed; all if both are 0."""
         if count > len(self.labels):
             raise ZsrError(f"finetune.images: {count} is more than the {len(self.labels)} of the source set")
@@ -40,8 +40,8 @@ class Source:
         first = np.cumsum(counts) - counts
         return np.concatenate([order[at : at + shots] for at in first])
 
-    def taken(self, chosen: np.ndarray) -> "Source":
+    def taken(self, chosen: np.ndarray) -> "SourceSet":
         """The chosen images, in the order of the set."""
         chosen = np.sort(chosen)
         images = self.images.select(chosen) if hasattr(self.images, "select") else self.images[chosen]  # encoded or not
-        return Source(images, self.labels[chosen])
+        return SourceSet(images, self.labels[chosen])

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zsr.methods.core.processes import ALONE, Peers
+from zsr.methods.core.processes import ONE_PROCESS, Processes
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
     from zsr.models.prompted_text_tower import TextTower
 
 CHUNK = 256  # images per forward of the original over a whole set
-REMEMBERED = 2**30  # bytes of features that a training keeps at most: half a million images of ViT-B/32
+CACHE_BYTES = 2**30  # bytes of features that a training keeps at most: half a million images of ViT-B/32
 
 
 class Batch(NamedTuple):
@@ -53,8 +53,8 @@ class Task:
     teacher: nn.Module | None = field(default=None, repr=False)  # another model of the config, frozen
     teacher_head: Tensor | None = field(default=None, repr=False)  # the class embeddings [C, D] that it is used with
     text: "TextTower | None" = field(default=None, repr=False)  # for methods that train text, and for no other
-    peers: Peers = ALONE  # the processes that share each batch
-    source: "Source | None" = field(default=None, repr=False)  # set by `remember`
+    processes: Processes = ONE_PROCESS  # the processes that share each batch
+    source_set: "SourceSet | None" = field(default=None, repr=False)  # set by `cache_original_features`
     extras: dict[str, Tensor] = field(default_factory=dict, repr=False)  # what a method's `prepare` made
     original: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -66,7 +66,7 @@ class Task:
             self.teacher.eval().requires_grad_(False)
         self.tower, self.tower_state = self.visual, self.original  # what `frozen` is made of, wrapped or not
 
-    def dress(self, wrap: Callable[..., nn.Module]) -> None:
+    def wrap_student(self, wrap: Callable[..., nn.Module]) -> None:
         """Put a method's module around the student; `original` then names the tower's tensors as that module does."""
         both = {} if self.text is None else {"text": self.text}
         self.visual = wrap(self.tower, self.seed, **both).to(self.head.device)
@@ -99,26 +99,27 @@ class Task:
         chunks = (torch.from_numpy(images[at : at + CHUNK]).to(device) for at in range(0, len(images), CHUNK))
         return torch.cat([self.frozen_features(chunk.float().div_(255)) for chunk in chunks])
 
-    def remember(self, source: "Source", visits: int) -> None:
+    def cache_original_features(self, source_set: "SourceSet", visits: int) -> None:
         """Let `original_features` keep f_0 of the whole source set, where a training visits its images twice or more.
 
         Made at the first use, so that only the methods that ask pay for it. A resumed training makes the same again:
         chunks do not depend on the step.
         """
-        fits = len(source.labels) * self.head.shape[1] * 4 <= REMEMBERED
-        self.source = source if fits and visits >= 2 * len(source.labels) else None
+        fits = len(source_set.labels) * self.head.shape[1] * 4 <= CACHE_BYTES
+        self.source_set = source_set if fits and visits >= 2 * len(source_set.labels) else None
 
     @cached_property
-    def remembered(self) -> Tensor:
+    def cached_features(self) -> Tensor:
         """f_0 of every source image [N, D]."""
-        return self.frozen_features_of(self.source.images)
+        assert self.source_set is not None  # by `original_features`
+        return self.frozen_features_of(self.source_set.images)
 
     def original_features(self, batch: Batch) -> Tensor:
         """f_0(x) [B, D] of a batch's clean images, from memory where there is one."""
-        return self.frozen_features(batch.images) if self.source is None else self.remembered[batch.keys]
+        return self.frozen_features(batch.images) if self.source_set is None else self.cached_features[batch.keys]
 
     @cached_property
-    def mode_matters(self) -> bool:
+    def train_differs_from_eval(self) -> bool:
         """Whether train mode computes something else than eval mode: else one forward serves attack and loss."""
         rates = ("p", "prob", "drop_prob", "dropout")  # as torch, open_clip and timm name them
         return any(
@@ -127,7 +128,7 @@ class Task:
         )
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def frozen_bn_stats(self) -> Iterator[None]:
         """Student forwards that leave BatchNorm's running statistics alone; they still normalise by their own batch.
 
         A method with several student forwards in one step would move the statistics once for each, with a momentum

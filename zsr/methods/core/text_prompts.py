@@ -19,13 +19,15 @@ from zsr.errors import ZsrError
 from zsr.methods.core.adversarial import AdversarialMethod
 from zsr.methods.core.base import accuracy
 from zsr.methods.core.patch_tokens import require
-from zsr.methods.core.prompt_vectors import Bimodal, Prompts
+from zsr.methods.core.prompt_vectors import Bimodal, Prompts, bimodal
 from zsr.methods.core.task import Batch, Task
 from zsr.models.prompt_length import templates_of
 from zsr.models.prompted_text_tower import Laid, TextTower
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from open_clip.transformer import VisionTransformer
+
+    from zsr.methods.core.source_set import SourceSet
 
 
 @dataclass(frozen=True)
@@ -39,21 +41,23 @@ class TextPrompts(AdversarialMethod):
     init: str = ""  # words whose embeddings the vectors start from; where they end, N(0, 0.02²)
     template: str = "{}"  # what follows; "dataset" is each dataset's own
 
-    def draw(self, visual: nn.Module, text: TextTower, generator: torch.Generator) -> Prompts:
+    def draw(self, visual: "VisionTransformer", text: TextTower, generator: torch.Generator) -> Prompts:
         """A set of prompts before training."""
         return Prompts(text.initial(self.init, self.tokens, generator)[None], None, "none", generator)
 
-    def wrap(self, visual: nn.Module, seed: int = 0, *, text: TextTower) -> nn.Module:
+    def wrap(  # type: ignore[override]  # who trains text is given its tower (`trains_text`)
+        self, visual: nn.Module, seed: int = 0, *, text: TextTower
+    ) -> nn.Module:
         return Bimodal(visual, prompts=self.draw(visual, text, torch.Generator().manual_seed(seed)))
 
     def trainable(self, visual: nn.Module) -> list[str]:
         return [name for name, _ in visual.named_parameters() if not name.startswith("visual.")]
 
     def check(self, task: Task) -> None:
-        task.text.check(type(self).__name__)
+        text_tower(task).check(type(self).__name__)
 
-    def prepare(self, task: Task, source: "Source") -> None:
-        laid = self.lay(task.text, list(task.classes), list(task.templates))
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
+        laid = self.lay(text_tower(task), list(task.classes), list(task.templates))
         task.extras |= laid._asdict()
 
     def lay(self, text: TextTower, classes: list[str], templates: list[str]) -> Laid:
@@ -63,27 +67,27 @@ class TextPrompts(AdversarialMethod):
     def texts(self, task: Task, prompts: Prompts | None = None) -> Tensor:
         """Class embeddings of the source set [C, D], of unit length, with gradient."""
         laid = Laid(task.extras["words"], task.extras["ends"])
-        return task.text.encode(laid, (prompts or task.visual.prompts).text_side())
+        return text_tower(task).encode(laid, (prompts or bimodal(task.visual).prompts).text_side())
 
-    def embeddings(self, visual: Bimodal, text: TextTower, classes: list[str], templates: list[str]) -> Tensor:
+    def embeddings(self, visual: nn.Module, text: TextTower, classes: list[str], templates: list[str]) -> Tensor:
         """Class embeddings of any dataset [C, D] with the trained vectors, for evaluation."""
         with torch.no_grad():
-            return text.encode(self.lay(text, classes, templates), visual.prompts.text_side())
+            return text.encode(self.lay(text, classes, templates), bimodal(visual).prompts.text_side())
 
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():
-            return self.away(task, batch, self.texts(task))
+            return self.objective_against(task, batch, self.texts(task))
 
-    def away(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
+    def objective_against(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
         """Cross-entropy of each image against texts [C, D] that the attack takes as constants."""
         texts = texts.detach()
         return lambda features: F.cross_entropy(logits(task, features, texts), batch.labels, reduction="none")
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.texts(task)
-        net_input = self.attack(task, batch, self.away(task, batch, texts)).net_input
-        found = logits(task, task.visual(net_input), texts)
-        return F.cross_entropy(found, batch.labels), {"robust_accuracy": accuracy(found, batch.labels)}
+        net_input = self.attack(task, batch, self.objective_against(task, batch, texts)).net_input
+        adversarial = logits(task, task.visual(net_input), texts)
+        return F.cross_entropy(adversarial, batch.labels), {"robust_accuracy": accuracy(adversarial, batch.labels)}
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class BimodalPrompts(TextPrompts):
     init: str = "a photo of a"
     template: str = "a photo of a {}"
 
-    def draw(self, visual: nn.Module, text: TextTower, generator: torch.Generator) -> Prompts:
+    def draw(self, visual: "VisionTransformer", text: TextTower, generator: torch.Generator) -> Prompts:
         depth = self.layers(visual, text)
         words = 0.02 * torch.randn(depth, self.tokens, text.width, generator=generator)
         words[0] = text.initial(self.init, self.tokens, generator)
@@ -108,14 +112,21 @@ class BimodalPrompts(TextPrompts):
     def check(self, task: Task) -> None:
         super().check(task)
         require(task.visual, type(self).__name__)
-        self.layers(task.visual, task.text)
+        self.layers(task.visual, text_tower(task))
 
-    def layers(self, visual: nn.Module, text: TextTower) -> int:
+    def layers(self, visual: "VisionTransformer", text: TextTower) -> int:
         """J."""
         most = min(text.layers, len(visual.transformer.resblocks))
         if self.depth > most:
             raise ZsrError(f"{type(self).__name__}: depth is {self.depth}, the towers share {most} layers")
         return self.depth or max(1, round(most * 9 / 12))
+
+
+def text_tower(task: Task) -> TextTower:
+    """The text side that the prompts are read by."""
+    if task.text is None:
+        raise ZsrError("learned prompts: need the text tower of the backbone, this task has none")
+    return task.text
 
 
 def logits(task: Task, features: Tensor, texts: Tensor) -> Tensor:

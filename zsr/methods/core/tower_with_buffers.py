@@ -9,10 +9,10 @@ from zsr.errors import ZsrError
 from zsr.methods.core.task import Task
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 
-class Carried(nn.Module):
+class TowerWithBuffers(nn.Module):
     """The tower unchanged, with buffers beside it: they are saved with the weights, and `Method.head` reads them."""
 
     def __init__(self, visual: nn.Module, **constants: Tensor) -> None:
@@ -33,7 +33,7 @@ def dimensions(visual: nn.Module) -> int:
     return found
 
 
-def source_features(task: Task, source: "Source", count: int) -> tuple[Tensor, Tensor]:
+def source_features(task: Task, source_set: "SourceSet", count: int) -> tuple[Tensor, Tensor]:
     """f_0 [N, D] and labels [N] of the first `count` source images; one forward each, no graph."""
-    labels = torch.from_numpy(source.labels[:count]).to(task.head.device)
-    return task.frozen_features_of(source.images[:count]), labels
+    labels = torch.from_numpy(source_set.labels[:count]).to(task.head.device)
+    return task.frozen_features_of(source_set.images[:count]), labels

@@ -16,7 +16,7 @@ from zsr.methods.imgcoadv import ImgCoAdv
 from zsr.methods.tecoa import TeCoA
 
 if TYPE_CHECKING:
-    from zsr.methods.core.source_set import Source
+    from zsr.methods.core.source_set import SourceSet
 
 LOSSES = {"tecoa": TeCoA, "ce": CE, "adv": Adv, "coadv": CoAdv, "imgcoadv": ImgCoAdv}
 
@@ -45,8 +45,8 @@ class VisualPrompt(AdversarialMethod):
     def trainable(self, visual: nn.Module) -> list[str]:
         return ["prompt"]
 
-    def prepare(self, task: Task, source: "Source") -> None:
-        self.inner.prepare(task, source)
+    def prepare(self, task: Task, source_set: "SourceSet") -> None:
+        self.inner.prepare(task, source_set)
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         return self.inner.loss(task, batch)

@@ -1,0 +1,22 @@
+"""Images of each dataset, for the contact sheets of the report."""
+
+import numpy as np
+
+from zsr.data import prepared
+from zsr.plan.plan import Plan
+from zsr.storage.records import read_record
+
+IMAGES = 40  # of one sheet
+
+
+def sheet(plan: Plan, dataset: str) -> dict:
+    """A dataset's name, its caption and some of its images, by a seeded random draw, so none are cherry-picked."""
+    data = plan.sheets[dataset]
+    record = read_record(plan.results / data.record, data.hash)
+    images, labels = prepared.read(plan.results / data.outputs["images"], record)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[:IMAGES])
+    definition = plan.config["datasets"][dataset]
+    size = f"{len(definition['classes']) or 'no'} classes, {len(labels)} images"
+    said = [definition["about"], size, definition["source"], definition["licence"]]
+    caption = "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip()
+    return {"name": dataset, "caption": caption, "images": images[chosen]}
