@@ -4,6 +4,8 @@ Fake tensors have a device and a shape and no values: whatever would read a valu
 is queued has run, raises, as does an operation on tensors of two devices.
 """
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -12,10 +14,12 @@ from zsr.attacks import perturb
 from zsr.attacks.core import hyperplane
 from zsr.attacks.core.apgd_l1_schedule import SparseSteps
 from zsr.attacks.core.apgd_schedule import AdaptiveSteps
+from zsr.attacks.core.batch_shapes import BatchShapes
 from zsr.attacks.core.engine import Engine
-from zsr.attacks.core.gradient_signs import FIRST
+from zsr.attacks.core.gradient_signs import FIRST_LOSS
 from zsr.attacks.core.objectives import KL, CrossEntropy, Margin, TargetedDifference, TargetedDLR
 from zsr.attacks.core.schedule import Round
+from zsr.attacks.core.slots import IDLE, Slots
 from zsr.attacks.core.square_patches import PatchSteps, pattern, patterns
 from zsr.attacks.core.threat import Inlet, Threat
 from zsr.attacks.core.victim import Victim
@@ -70,17 +74,18 @@ def network(x):
 def test_a_pass_stays_on_the_device_and_never_waits(name, norm, uint8, gpu):
     _, schedule, objective = STEPS[name]
     threat = Threat(norm, 0.03, gpu, "reference")
-    engine = Engine(Victim(network, device=GPU), threat, verdict="last")
-    engine._finite = torch.ones((), dtype=torch.bool, device=GPU)
+    engine = Engine(Victim(network, device=GPU), threat, BatchShapes(BATCH), verdict="last")
+    ledger, slots = SimpleNamespace(needed=0), Slots(BATCH)
     y = torch.zeros(BATCH, dtype=torch.int64, device=GPU)
     state = {"x0": torch.empty(BATCH, *SHAPE, dtype=torch.uint8 if uint8 else torch.float32, device=GPU), "y": y}
-    state |= {"key": y.clone(), FIRST: torch.zeros(BATCH, device=GPU)}
+    state |= {"key": y.clone(), FIRST_LOSS: torch.zeros(BATCH, device=GPU)}
     clean = torch.empty(BATCH, CLASSES, device=GPU)
     state |= {f"aux.{key}": value for key, value in objective.prepare(clean, y).items()}
     state |= schedule.begin(threat, state, 0, 0)
+    slots.state = state
     for k in range(5):
-        age = [k, k, max(k - 1, 0), k]  # one began later, one slot is idle
-        engine._pass(None, Round(name, schedule, objective), state, [0, 1, 2, -1], age)
+        slots.image, slots.age = [0, 1, 2, IDLE], [k, k, max(k - 1, 0), k]  # one began later, one slot is idle
+        engine._pass(ledger, Round(name, schedule, objective), slots)
         schedule.suspects(threat, state, y > 0)
         assert {value.device for value in state.values()} == {GPU}
 

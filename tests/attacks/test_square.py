@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from zsr.attacks.core.schedule import Seen
+from zsr.attacks.core.schedule import PassResult
 from zsr.attacks.core.square_patches import PatchSteps, pattern, sides
 from zsr.attacks.core.threat import Inlet, Threat
 from zsr_kernels import draws
@@ -45,7 +45,7 @@ def test_a_query_is_the_papers(norm, eps, shape, fixed):
     for query in range(6):
         age = [query + 12 * image for image in range(images)]  # patches of several sizes side by side
         loss = torch.randn(images, generator=generator)
-        schedule.advance(threat, state, Seen(loss, None, None, age, fixed))
+        schedule.advance(threat, state, PassResult(loss, None, None, age, fixed))
         first, second = draws.stream_keys(key, 5, 0)
         for image, k in enumerate(age):
             at = torch.arange(c + 5, dtype=torch.int32) + k * (c + 5) + h * w * (c + 1)

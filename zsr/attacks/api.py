@@ -1,50 +1,30 @@
-"""`attack(model, x, y, name, ...)`: the public face. Checks what it is given, runs, returns `Verdicts`."""
+"""`attack(model, x, y, name, ...)`: checks its arguments, runs the attack, returns `Verdicts`."""
 
 import hashlib
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from zsr import registry
 from zsr.attacks.core.base import Attack
+from zsr.attacks.core.batch_shapes import BatchShapes
 from zsr.attacks.core.engine import Engine
 from zsr.attacks.core.threat import Threat
-from zsr.attacks.core.victim import Passes, Victim
+from zsr.attacks.core.verdicts import Verdicts
+from zsr.attacks.core.victim import Model, Victim
 from zsr.errors import ZsrError, unknown
 from zsr.models.precision import arithmetic
 from zsr_kernels import KernelError
 from zsr_kernels.dispatch import use_triton
 
 
-@dataclass
-class Verdicts:
-    """One row per image, in the order given, on the device of `x`. Every number is of a fresh float32 forward."""
-
-    robust: Tensor  # bool [N]: predicted correctly on every example that was tried
-    x_adv: Tensor | None  # float32 [N, C, H, W]: the example that felled it, or the closest attempt; in ball and box
-    prediction: Tensor  # int64 [N], on x_adv
-    clean: Tensor  # int64 [N], on x
-    margin: Tensor  # float32 [N]: z_y - max_{j != y} z_j on x_adv
-    clean_margin: Tensor
-    step: Tensor  # int64 [N]: 0 wrong already, k felled by the k-th iterate tried (the start is the first), -1 stands
-    distance: Tensor  # float32 [N]: norm of x_adv - x
-    passes: Passes  # image-passes spent, clean and verdict forwards included
-    attack: list[str]  # which attack felled it, '' if none did
-    notes: list[str] = field(default_factory=list)  # rules applied, path taken
-    overhead: float = 1.0  # passes spent over those that images still under attack needed
-    signs: dict[str, dict] = field(
-        default_factory=dict
-    )  # part -> what its passes showed (`zsr.attacks.core.gradient_signs`)
-    unconfirmed: int = 0  # images fooled in the attack's precision and robust in float32
-
-
 @torch.no_grad()
 def attack(
-    model: Callable[[Tensor], Tensor],
+    model: Model,
     x: Tensor,
     y: Tensor,
     name: str | Attack = "autoattack",
@@ -60,7 +40,7 @@ def attack(
     shapes: str = "auto",
     keep_images: bool = True,
     device: torch.device | str | None = None,
-    **settings,
+    **settings: object,
 ) -> Verdicts:
     """Attack `model` (images in [0, 1] -> logits) on images `x` `[N, C, H, W]` (float32, or uint8) with labels `y`.
 
@@ -75,7 +55,7 @@ def attack(
     verdict    'any': an iterate that fools counts; 'last': only the last one, as many papers report
     kernels    'auto' (Triton on CUDA, PyTorch on a CPU), or 'reference'
     precision  of the attack's passes: 'fp32', 'tf32', 'fp16'; verdicts are float32 always
-    shapes     'exact', 'bucket', 'fixed', 'auto': how the batch shrinks when images run out (see `core/ledger.py`)
+    shapes     'exact', 'bucket', 'fixed', 'auto': how the batch shrinks at the end (`core/batch_shapes.py`)
     keep_images  False: no `x_adv`, which saves N images of memory
     device     where slots of the batch go; by default where the model is (a plain callable: where `x` is)
     """
@@ -105,20 +85,15 @@ def attack(
         torch.inference_mode(False), torch.no_grad(), arithmetic(victim.device), seeded(seed, victim.device),
         victim.frozen(),
     ):  # fmt: skip
-        engine = Engine(
-            victim, threat, seed=seed, batch_size=batch_size, verdict=verdict, shapes=shapes, eot=component.eot
-        )
-        ledger = engine.open(x, y, keys, keep_images)
+        shapes_used = BatchShapes.of(batch_size, shapes, victim.device.type)
+        engine = Engine(victim, threat, shapes_used, seed=seed, verdict=verdict, eot=component.eot)
+        ledger = engine.scorer.open(x, y, keys, keep_images=keep_images)
         _check_constant(x, ledger.clean_logits)
         notes = component.run(engine, ledger, name) if len(x) else []
-    notes = [*notes, *victim.memory.notes]
     path = "normalisation fused into the step" if victim.fused else "plain path: the model normalises by itself"
-    return Verdicts(
-        ledger.robust, ledger.x_adv, ledger.prediction, ledger.clean, ledger.margin, ledger.clean_margin,
-        ledger.step, ledger.distance, victim.passes, ledger.fooled_by, [*notes, path],
-        (victim.passes.forward + victim.passes.backward) / max(engine.needed, 1), engine.watch.facts(),
-        sum(bool(ledger.robust[i]) for i in engine.unconfirmed),
-    )  # fmt: skip
+    return ledger.to_verdicts(
+        passes=victim.passes, notes=[*notes, *victim.memory.notes, path], signs=engine.watch.facts()
+    )
 
 
 @contextmanager
@@ -134,9 +109,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def build(name: str, settings: dict) -> Attack:
+def build(name: str, settings: dict[str, object]) -> Attack:
     """The attack of this name with these settings; unknown names and settings raise with the nearest known one."""
-    cls = registry.load("attacks", name)
+    cls: type[Attack] = registry.load("attacks", name)
     known = [f.name for f in fields(cls)]
     for key in settings:
         if key not in known:

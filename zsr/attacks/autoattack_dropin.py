@@ -163,9 +163,9 @@ class AutoAttack:
         victim = Victim(self.model, device=device, otherwise=x_orig.device)
         right = 0
         with victim.frozen():
-            for x, y in zip(x_orig.split(bs), y_orig.split(bs), strict=True) if len(y_orig) else ():
+            for x, y in zip(torch.split(x_orig, bs), torch.split(y_orig, bs), strict=True) if len(y_orig) else ():
                 labels = y.to(victim.device)
-                right += int((victim.judge(reference.pixels(x.to(victim.device)), labels)[0] == labels).sum())
+                right += int((victim.score(reference.pixels(x.to(victim.device)), labels)[0] == labels).sum())
         return right / max(len(y_orig), 1)
 
     def _report(self, names: list[str], y: Tensor) -> None:
@@ -173,7 +173,7 @@ class AutoAttack:
         standing = int((v.clean == torch.as_tensor(y, device=v.clean.device)).sum())
         lines = [f"initial accuracy: {standing / n:.2%}"]
         for name in names:
-            standing -= sum(felled == name for felled in v.attack)
+            standing -= sum(part == name for part in v.attack)
             lines.append(f"robust accuracy after {name.upper()}: {standing / n:.2%}")
         if self.verbose:
             print("\n".join(lines))

@@ -18,7 +18,8 @@ from torch import Tensor
 from zsr.attacks.core.base import Attack
 from zsr.attacks.core.engine import Engine
 from zsr.attacks.core.ledger import Ledger
-from zsr.attacks.core.victim import Passes, Victim
+from zsr.attacks.core.out_of_memory import Passes
+from zsr.attacks.core.victim import Victim
 from zsr.errors import ZsrError, unknown
 
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
@@ -49,8 +50,8 @@ class AutoAttackReference(Attack):
 
     def run(self, engine: Engine, ledger: Ledger, name: str) -> list[str]:
         package = installed()
-        standing = torch.nonzero(ledger.robust).flatten()
-        if not len(standing):
+        robust = ledger.still_robust()
+        if not len(robust):
             return [f"{name}: {package.__name__}, no image to attack"]
         device, classes = engine.victim.device, ledger.clean_logits.shape[1]
         model = Counted(plain(engine.victim))
@@ -62,15 +63,15 @@ class AutoAttackReference(Attack):
         if self.chosen():
             theirs.attacks_to_run = self.chosen()
         notes = _fit(theirs, classes, name)
-        x, y = engine.pixels(ledger.x[standing]), ledger.y[standing].to(device)
-        x_adv = _quietly(theirs, x, y, engine.batch_size)
-        for part in torch.arange(len(standing)).split(engine.batch_size):
+        x, y = engine.scorer.pixels(ledger.x[robust]), ledger.y[robust].to(device)
+        x_adv = _quietly(theirs, x, y, engine.shapes.batch_size)
+        for part in torch.split(torch.arange(len(robust)), engine.shapes.batch_size):
             examples = engine.threat.project(x_adv[part], x[part])
-            images = standing[part.to(standing.device)].tolist()
-            engine.score(ledger, name, images, examples, [1] * len(images), final=True)
+            images = robust[part.to(robust.device)].tolist()
+            engine.scorer.score(ledger, name, images, examples, [1] * len(images), final=True)
         passes = engine.victim.passes
         passes.backward += model.passes.backward
-        engine.needed += model.passes.forward + model.passes.backward
+        ledger.needed += model.passes.forward + model.passes.backward
         if engine.victim.precision == "fp16":
             notes.append(f"{name}: passes in float32, for the authors' losses are not scaled for float16")
         return [*notes, f"{name}: {package.__name__}, version {self.version}, {', '.join(theirs.attacks_to_run)}"]

@@ -23,7 +23,7 @@ from torch import Tensor
 from zsr.attacks.core.base import Attack
 from zsr.attacks.core.hyperplane import project_onto_hyperplane
 from zsr.attacks.core.objectives import Aux, Objective
-from zsr.attacks.core.schedule import Round, Schedule, Seen, State
+from zsr.attacks.core.schedule import PassResult, Round, Schedule, State
 from zsr.attacks.core.threat import Threat
 from zsr_kernels import reference
 
@@ -55,10 +55,10 @@ class BoundarySteps(Schedule):
         x = 0.5 * (x + reference.pixels(state["x0"]))  # half the radius, as the authors do
         return {"x": x, "net": threat.enter(x)}
 
-    def advance(self, threat: Threat, state: State, seen: Seen) -> None:
+    def advance(self, threat: Threat, state: State, result: PassResult) -> None:
         x, x0 = state["x"], reference.pixels(state["x0"])
-        f, g = self._nearest(threat, seen, state["y"])
-        wrong = seen.logits.argmax(1) != state["y"]
+        f, g = self._nearest(threat, result, state["y"])
+        wrong = result.logits.argmax(1) != state["y"]
         pulled = reference.select(wrong, x0 + self.beta * (x - x0), x)
         flat, center, normal, here = (v.flatten(1) for v in (pulled, x0, g, x))
         # the linear function at the two points that are projected: f + g . (t - x)
@@ -74,18 +74,18 @@ class BoundarySteps(Schedule):
         state["x"] = moved.clamp(0.0, 1.0).view_as(x)
         state["net"] = threat.enter(state["x"])
 
-    def _nearest(self, threat: Threat, seen: Seen, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _nearest(self, threat: Threat, result: PassResult, y: Tensor) -> tuple[Tensor, Tensor]:
         """Value [B] and pixel gradient [B, C, H, W] of the decision function whose hyperplane is nearest."""
-        if seen.loss.ndim == 1:
-            return seen.loss, threat.inlet.pixel_gradient(seen.grad)
-        b, k = seen.loss.shape
-        grads = torch.stack([threat.inlet.pixel_gradient(seen.grad[:, j]) for j in range(k)], 1)
+        if result.loss.ndim == 1:
+            return result.loss, threat.inlet.pixel_gradient(result.gradient)
+        b, k = result.loss.shape
+        grads = torch.stack([threat.inlet.pixel_gradient(result.gradient[:, j]) for j in range(k)], 1)
         flat = grads.flatten(2)
         dual = flat.norm(p={"linf": 1, "l2": 2, "l1": torch.inf}[threat.norm], dim=2)
-        distance = seen.loss.abs() / (1e-12 + dual)
+        distance = result.loss.abs() / (1e-12 + dual)
         nearest = distance.scatter(1, y[:, None], torch.inf).argmin(1)
         rows = torch.arange(b, device=y.device)
-        return seen.loss[rows, nearest], grads[rows, nearest]
+        return result.loss[rows, nearest], grads[rows, nearest]
 
     def suspects(self, threat: Threat, state: State, wrong: Tensor) -> Tensor:
         return wrong & (threat.distance(state["x"], state["x0"]) <= threat.eps)

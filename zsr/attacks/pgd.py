@@ -13,7 +13,7 @@ import torch
 
 from zsr.attacks.core.base import Attack
 from zsr.attacks.core.objectives import CrossEntropy, Objective
-from zsr.attacks.core.schedule import Round, Schedule, Seen, State
+from zsr.attacks.core.schedule import PassResult, Round, Schedule, State
 from zsr.attacks.core.threat import Threat
 from zsr.epsilon import length
 from zsr_kernels import reference
@@ -37,8 +37,8 @@ class FixedSteps(Schedule):
         velocity = {"velocity": torch.zeros_like(x)} if self.momentum else {}
         return {"x": x, "net": net, **velocity}
 
-    def advance(self, threat: Threat, state: State, seen: Seen) -> None:
-        grad = seen.grad
+    def advance(self, threat: Threat, state: State, result: PassResult) -> None:
+        grad = result.gradient
         if self.momentum:
             grad = self.momentum * state["velocity"] + reference.unit(grad.float(), 1)
             state["velocity"] = grad

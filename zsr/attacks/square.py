@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zsr.attacks.core.base import Attack
 from zsr.attacks.core.objectives import Objective, margins
-from zsr.attacks.core.schedule import Round, Schedule, Seen, State, sent
+from zsr.attacks.core.schedule import PassResult, Round, Schedule, State, sent
 from zsr.attacks.core.square_patches import PatchSteps, along, images, patch, sides
 from zsr.attacks.core.threat import Threat
 from zsr_kernels import draws, reference
@@ -52,16 +52,16 @@ class SquareSteps(Schedule):
             "second": second,
         }
 
-    def advance(self, threat: Threat, state: State, seen: Seen) -> None:
+    def advance(self, threat: Threat, state: State, result: PassResult) -> None:
         s = state
-        reference.keep_rows(seen.loss > s["best_loss"], s["x"], s["best"])
-        s["best_loss"] = torch.maximum(seen.loss, s["best_loss"])
+        reference.keep_rows(result.loss > s["best_loss"], s["x"], s["best"])
+        s["best_loss"] = torch.maximum(result.loss, s["best_loss"])
         c, h, w = s["x"].shape[1:]
         device, count = s["x"].device, c + 2
-        age = sent(seen.age, device, torch.int32)[:, None]
+        age = sent(result.age, device, torch.int32)[:, None]
         position = age * count + torch.arange(c * w, c * w + count, dtype=torch.int32, device=device)
         u = draws.draw(s["first"], s["second"], position)  # row, column, a sign per channel
-        patch = self._patch(u, seen.age, h, w)[:, None].expand(-1, c, -1)
+        patch = self._patch(u, result.age, h, w)[:, None].expand(-1, c, -1)
         signs = torch.where(u[:, 2:] < 0.5, threat.eps, -threat.eps)[:, :, None]
         painted = (reference.pixels(s["x0"].flatten(2).gather(2, patch)) + signs).clamp(0.0, 1.0)
         s["x"] = s["best"].flatten(2).scatter(2, patch, painted).view_as(s["best"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from zsr.attacks.core.engine import Engine
 from zsr.attacks.core.ledger import Ledger
@@ -34,22 +35,23 @@ class Transfer(PGD):
         source = Victim(self.source, device=engine.victim.device)
         threat = Threat(engine.threat.norm, engine.threat.eps, source.inlet, engine.threat.kernels)
         with source.frozen():
-            maker = Engine(
-                source, threat, seed=engine.seed, batch_size=engine.batch_size, verdict="last", shapes=engine.shapes
-            )
-            made = maker.open(ledger.x, ledger.y, ledger.keys)
-            for this in self.rounds(threat, made.clean_logits.shape[1], name):
-                made.robust[:] = ledger.robust  # attack what stands on the model under attack
-                made.margin.fill_(torch.inf)  # and keep the last iterate, whatever the source thinks of it
-                maker.run(made, this)
-                self._judge(engine, ledger, made, name)
+            maker = Engine(source, threat, engine.shapes, seed=engine.seed, verdict="last")
+            made = maker.scorer.open(ledger.x, ledger.y, ledger.keys)
+            assert made.x_adv is not None
+            for round_ in self.rounds(threat, made.clean_logits.shape[1], name):
+                made.robust[:] = ledger.robust  # attack the images that are robust on the model under attack
+                made.margin.fill_(torch.inf)  # and keep the last iterate, whatever the source model predicts for it
+                maker.run(made, round_)
+                self._score(engine, ledger, made.x_adv, name)
         engine.victim.passes.forward += source.passes.forward
         engine.victim.passes.backward += source.passes.backward
-        engine.needed += source.passes.forward + source.passes.backward
+        ledger.needed += source.passes.forward + source.passes.backward
         return [f"{name}: passes on the source model included"]
 
-    def _judge(self, engine: Engine, ledger: Ledger, made: Ledger, name: str) -> None:
-        standing = torch.nonzero(ledger.robust).flatten()
-        for part in standing.split(engine.batch_size) if len(standing) else ():  # nothing splits into one empty part
-            examples = made.x_adv[part].to(engine.victim.device)
-            engine.score(ledger, name, part.tolist(), examples, [self.steps + 1] * len(part), final=True)
+    def _score(self, engine: Engine, ledger: Ledger, x_adv: Tensor, name: str) -> None:
+        """Score the examples of the images that are still robust on the model under attack."""
+        robust = ledger.still_robust()
+        for images in torch.split(robust, engine.shapes.batch_size) if len(robust) else ():  # none: one empty part
+            examples = x_adv[images].to(engine.victim.device)
+            iterates = [self.steps + 1] * len(images)
+            engine.scorer.score(ledger, name, images.tolist(), examples, iterates, final=True)

@@ -7,12 +7,12 @@ one yields adversarial examples.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from zsr.attacks.core.schedule import Schedule, Seen, State, sent
+from zsr.attacks.core.schedule import PassResult, Schedule, State, sent
 from zsr.attacks.core.threat import Threat
 from zsr_kernels import draws, reference
 
@@ -22,10 +22,11 @@ class SparseSteps(Schedule):
     """APGD's schedule in L1. `budget` steps in three phases, and one evaluation at the start of each phase."""
 
     budget: int = 100
+    steps: int = field(init=False)
 
-    @property
-    def steps(self) -> int:
-        return max(self.budget + 2, self._phases()[-1][0])  # the last phase begins, however few there are
+    def __post_init__(self) -> None:
+        # the last phase begins, however few steps there are
+        object.__setattr__(self, "steps", max(self.budget + 2, self._phases()[-1][0]))
 
     def _phases(self) -> list[tuple[int, float]]:
         """(age at which the phase starts, its radius in units of eps)."""
@@ -51,22 +52,22 @@ class SparseSteps(Schedule):
             "radius": torch.full((rows,), 3.0 * threat.eps, device=device),
         }
 
-    def advance(self, threat: Threat, state: State, seen: Seen) -> None:
+    def advance(self, threat: Threat, state: State, result: PassResult) -> None:
         s, x0 = state, reference.pixels(state["x0"])
         device, n = x0.device, x0[0].numel()
-        grad = threat.inlet.pixel_gradient(seen.grad)
+        grad = threat.inlet.pixel_gradient(result.gradient)
         starts = dict(self._phases())
-        first = sent([a in starts for a in seen.age], device)
-        better = first | (seen.loss > s["loss_best"])
+        first = sent([a in starts for a in result.age], device)
+        better = first | (result.loss > s["loss_best"])
         s["x_best"] = reference.select(better, s["x"], s["x_best"])
         s["grad_best"] = reference.select(better, grad, s["grad_best"])
-        s["loss_best"] = torch.where(better, seen.loss, s["loss_best"])
+        s["loss_best"] = torch.where(better, result.loss, s["loss_best"])
 
         x, grad = self._adapt(s, grad, first, x0, n)
         moved = x + reference.per_image(s["size"], x) * reference.sparse_sign(grad, s["share"])
         # a row whose next age opens a phase starts it at its best iterate, inside the smaller ball
-        opening = sent([a + 1 in starts for a in seen.age], device)
-        radius = sent([starts.get(a + 1, 0.0) * threat.eps for a in seen.age], device)
+        opening = sent([a + 1 in starts for a in result.age], device)
+        radius = sent([starts.get(a + 1, 0.0) * threat.eps for a in result.age], device)
         s["radius"] = torch.where(opening, radius, s["radius"])
         moved = reference.select(opening, s["x_best"], moved)
         s["x"] = reference.l1_project(moved, x0, s["radius"])

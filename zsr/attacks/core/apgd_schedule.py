@@ -16,7 +16,7 @@ from functools import cache
 import torch
 
 import zsr_kernels
-from zsr.attacks.core.schedule import Schedule, Seen, State, sent
+from zsr.attacks.core.schedule import PassResult, Schedule, State, sent
 from zsr.attacks.core.threat import Threat
 
 
@@ -24,12 +24,12 @@ from zsr.attacks.core.threat import Threat
 def checkpoints(steps: int) -> dict[int, int]:
     """{number of steps made: length of the window that ends there}."""
     window, smallest, shrink = (max(int(share * steps), 1) for share in (0.22, 0.06, 0.03))
-    found, at = {}, 0
-    while at + window <= steps:
-        at += window
-        found[at] = window
+    windows, made = {}, 0
+    while made + window <= steps:
+        made += window
+        windows[made] = window
         window = max(window - shrink, smallest)
-    return found
+    return windows
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class AdaptiveSteps(Schedule):
             "halved_then": torch.ones(n, dtype=torch.bool, device=device),
         }
 
-    def advance(self, threat: Threat, state: State, seen: Seen) -> None:
-        s = state
+    def advance(self, threat: Threat, state: State, result: PassResult) -> None:
+        s, grad = state, result.gradient
         zsr_kernels.apgd_track(
-            s["x"], seen.grad, seen.loss, s["x_best"], s["grad_best"], s["loss_best"], s["loss_last"], s["rises"],
+            s["x"], grad, result.loss, s["x_best"], s["grad_best"], s["loss_best"], s["loss_last"], s["rises"],
             kernels=threat.kernels,
         )  # fmt: skip
-        restore = self._check(s, seen.age)
-        weight = sent([self.inertia if age > 0 else 1.0 for age in seen.age], s["x"].device)
-        s["x"], s["x_prev"], s["net"] = threat.momentum_step(s, seen.grad, restore, weight)
+        restore = self._check(s, result.age)
+        weight = sent([self.inertia if age > 0 else 1.0 for age in result.age], s["x"].device)
+        s["x"], s["x_prev"], s["net"] = threat.momentum_step(s, grad, restore, weight)
 
     def _check(self, s: State, age: list[int]) -> torch.Tensor | None:
         """At an image's checkpoint: halve its step if it oscillates or stalls. Returns who goes back to its best."""

@@ -37,6 +37,6 @@ class Attack:
     def run(self, engine: Engine, ledger: Ledger, name: str) -> list[str]:
         """Attack all images of the ledger; returns the notes."""
         classes = ledger.clean_logits.shape[1]
-        for this in self.rounds(engine.threat, classes, name):
-            engine.run(ledger, this)
+        for round_ in self.rounds(engine.threat, classes, name):
+            engine.run(ledger, round_)
         return self.notes(engine.threat.norm, classes, name)

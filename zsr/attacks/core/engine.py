@@ -1,199 +1,174 @@
-"""The loop, written once: a batch of constant shape, from which fallen images leave and into which others come.
+"""The loop of all attacks: a batch of constant shape, which fooled images leave and queued images enter.
 
-A `Round` is one run of a schedule with an objective over the images that still stand: a restart, a target class, one
-part of AutoAttack. Inside it every slot of the batch holds one image with its own state and step counter. One pass:
+A `Round` is one run of a schedule with an objective over the images that are still robust: a restart, a target class,
+one part of AutoAttack. Each pass does the following for every slot of the batch:
 
-    forward -> who is fooled? -> those are scored again in float32, and leave if that confirms it -> gradient, step
+    forward -> fooled? -> images that are fooled are scored again in float32, and leave if that confirms it
+            -> gradient, step
 
-An image that has made its last step leaves too; its last iterate is scored in float32 in the final batches, so no
-backward is ever wasted on it. The network sees a full batch until the queue is empty; then the batch shrinks, as
-`Judge` says. The host waits once per pass, for one small tensor that says who is fooled: refilling needs it. With
-`verdict="last"` nobody leaves early and the host never waits.
+An image also leaves after its last step. Last iterates are scored in float32 in batches of their own, so no backward is
+wasted on them. The network sees a full batch until the queue is empty; then the batch shrinks (`BatchShapes`). Each
+pass has one device sync, to read which images were fooled. With `verdict="last"` no image leaves early, and there is no
+sync.
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from zsr.attacks.core.gradient_signs import FIRST, Watch
-from zsr.attacks.core.ledger import Judge, Ledger
-from zsr.attacks.core.schedule import Round, Seen, State
+from zsr.attacks.core.batch_shapes import BatchShapes
+from zsr.attacks.core.gradient_signs import FIRST_LOSS, Watch
+from zsr.attacks.core.ledger import Ledger
+from zsr.attacks.core.schedule import PassResult, Round, State
+from zsr.attacks.core.scorer import Scorer
+from zsr.attacks.core.slots import Slots
 from zsr.attacks.core.threat import Threat
 from zsr.attacks.core.victim import Victim, not_finite
-from zsr.errors import ZsrError, unknown
+from zsr.errors import unknown
+
+LastIterates = list[tuple[int, Tensor]]  # images that have made their last step, and where it led
 
 
-class Engine(Judge):
-    """A judge with a loop: runs rounds for one victim and one threat; between rounds all is in the ledger."""
+class Engine:
+    """Runs rounds for one victim and one threat; between rounds, all that is known is in the ledger."""
 
     def __init__(
         self,
         victim: Victim,
         threat: Threat,
+        shapes: BatchShapes,
         *,
         seed: int = 0,
-        batch_size: int = 64,
         verdict: str = "any",
-        shapes: str = "auto",
         eot: int = 1,
-    ):
-        super().__init__(victim, threat, batch_size=batch_size, shapes=shapes, eot=eot)
+    ) -> None:
         if verdict not in ("any", "last"):
             raise unknown("verdict", verdict, ("any", "last"), "attack")
-        self.seed, self.verdict = seed, verdict
+        self.victim, self.threat, self.shapes, self.seed, self.verdict = victim, threat, shapes, seed, verdict
+        self.scorer = Scorer(victim, threat, shapes, eot)
         self.watch = Watch(victim.device)
-        self.unconfirmed: set[int] = set()  # images that a pass fooled and float32 did not confirm
+        self._all_finite = torch.ones((), dtype=torch.bool, device=victim.device)  # kept for verdict 'last' alone
 
-    def run(self, ledger: Ledger, this: Round) -> None:
-        """Attack every image that still stands, and write down who fell."""
-        if this.schedule.steps < 1:
-            raise ZsrError(f"attack '{this.attack}': it needs at least one step, has {this.schedule.steps}")
-        queue = deque(torch.nonzero(ledger.robust).flatten().tolist())
-        if not queue:
-            return
-        self._finite = torch.ones((), dtype=torch.bool, device=self.victim.device)
-        width = min(self.batch_size, self.shape(len(queue)))
-        state: State = {}
-        image: list[int] = []  # the image in each slot, -1 if idle
-        age: list[int] = []  # gradient steps it has made
-        waiting: list[tuple[int, Tensor]] = []  # images at their last iterate, to be scored
-        while True:
-            state, image, age = self._refill(ledger, this, queue, width, state, image, age)
-            live = [slot for slot, i in enumerate(image) if i >= 0]
-            if not live:
-                break
-            fallen = self._pass(ledger, this, state, image, age)
-            for slot in live:
-                age[slot] += 1
-            for slot in fallen:
-                image[slot] = -1
-            ended = [slot for slot in live if image[slot] >= 0 and age[slot] >= this.schedule.steps]
-            if ended:
-                last = this.schedule.last(self.threat, state, torch.tensor(ended, device=self.victim.device))
-                waiting += [(image[slot], x) for slot, x in zip(ended, last, strict=True)]
-            for slot in ended:
-                image[slot] = -1
-            while len(waiting) >= self.batch_size:
-                self._settle(ledger, this, waiting[: self.batch_size])
-                del waiting[: self.batch_size]
-        if not bool(self._finite):
-            raise not_finite("logits or gradients")
-        if waiting:
-            self._settle(ledger, this, waiting)
+    def run(self, ledger: Ledger, round_: Round) -> None:
+        """Attack every image that is still robust, and write the verdicts into the ledger."""
+        queue: deque[int] = deque(ledger.still_robust().tolist())
+        slots = Slots(min(self.shapes.batch_size, self.shapes.rows(len(queue))))
+        last: LastIterates = []
+        while queue or slots.live():
+            slots.fill(queue, lambda images: self._begin(ledger, round_, images))
+            slots.shrink(self.shapes.rows(len(slots.live())))
+            fooled = self._pass(ledger, round_, slots)
+            slots.retire(fooled)
+            last += self._finish(round_, slots)
+            last = self._score_last(ledger, round_, last, at_least=self.shapes.batch_size)
+        self._check_finite()
+        self._score_last(ledger, round_, last, at_least=1)
 
-    def _refill(self, ledger, this, queue, width, state, image, age):
-        """Put queued images into idle slots; when the queue is empty, shrink to what is left."""
-        free = [slot for slot, i in enumerate(image) if i < 0] + list(range(len(image), width))
-        if not state:
-            free = list(range(width))
-            image, age = [-1] * width, [0] * width
-        fresh = [queue.popleft() for _ in range(min(len(free), len(queue)))]
-        if fresh:
-            slots = free[: len(fresh)]
-            rows = self._begin(ledger, this, fresh)
-            for slot, i in zip(slots, fresh, strict=True):
-                image[slot], age[slot] = i, 0
-            if not state and len(fresh) < width:  # fixed or bucket shapes with too few images: idle copies of the first
-                filler = [0] * (width - len(fresh))
-                state = {k: torch.cat([v, v[filler]]) for k, v in rows.items()}
-            elif len(fresh) == len(image):
-                state = rows
-            else:
-                where = torch.tensor(slots, device=self.victim.device)
-                state = {k: v.index_copy(0, where, rows[k]) for k, v in state.items()}
-        live = [slot for slot, i in enumerate(image) if i >= 0]
-        target = self.shape(len(live))
-        if live and target < len(image):
-            keep = live + [live[0]] * (target - len(live))
-            where = torch.tensor(keep, device=self.victim.device)
-            state = {k: v.index_select(0, where) for k, v in state.items()}
-            idle = target - len(live)
-            image, age = [image[s] for s in live] + [-1] * idle, [age[s] for s in live] + [0] * idle
-        return state, image, age
-
-    def _begin(self, ledger: Ledger, this: Round, images: Sequence[int]) -> State:
+    def _begin(self, ledger: Ledger, round_: Round, images: list[int]) -> State:
+        """The first state of these images, one row each."""
         device = self.victim.device
-        at = torch.tensor(images, device=ledger.x.device)
-        x0, y, key = (t[at].to(device) for t in (ledger.x, ledger.y, ledger.keys))
+        index = torch.tensor(images, device=ledger.x.device)
+        x0, y, key = (t[index].to(device) for t in (ledger.x, ledger.y, ledger.keys))
         state = {"x0": x0.contiguous(), "y": y, "key": key}
-        logits = ledger.clean_logits[at].to(device)
-        aux = {f"aux.{k}": v for k, v in this.objective.prepare(logits, state["y"]).items()}
-        state |= aux
-        state |= this.schedule.begin(self.threat, state, self.seed, this.stream)
-        state[FIRST] = torch.zeros(len(x0), device=device)
+        logits = ledger.clean_logits[index].to(device)
+        state |= {f"aux.{name}": value for name, value in round_.objective.prepare(logits, y).items()}
+        state |= round_.schedule.begin(self.threat, state, self.seed, round_.stream)
+        state[FIRST_LOSS] = torch.zeros(len(x0), device=device)
         return state
 
-    def _pass(self, ledger: Ledger, this: Round, state: State, image: list[int], age: list[int]) -> set[int]:
-        """Forward, gradient and step for the whole batch; returns the slots whose image has fallen."""
-        x = state["x"]
-        logits, loss, grad = self._evaluate(this, state)
-        fallen: set[int] = set()
-        live = [slot for slot, i in enumerate(image) if i >= 0]
-        finite = torch.isfinite(loss.flatten(1).sum(1)) if loss.ndim > 1 else torch.isfinite(loss)
-        if grad is not None:  # a NaN gradient has sign 0: unseen, the image would stand because it was never attacked
-            finite = finite & torch.isfinite(grad.flatten(1).sum(1, dtype=torch.float32))
-        wrong = logits.argmax(1) != state["y"]
-        self.watch.see(this, state, loss, grad, wrong, live, age)
+    def _pass(self, ledger: Ledger, round_: Round, slots: Slots) -> list[int]:
+        """Forward, gradient and step for the whole batch; returns the slots whose image was fooled."""
+        live, state = slots.live(), slots.state
+        result = self._evaluate(round_, slots)
+        wrong = result.logits.argmax(1) != state["y"]
+        self.watch.see(round_, slots, result, wrong)
+        finite = result.finite_rows()
         if self.verdict == "last":
-            self._finite &= finite.all()  # looked at when the round ends: no wait
+            self._all_finite &= finite.all()  # read at the end of the round: no device sync
+            fooled = []
         else:
-            wrong = this.schedule.suspects(self.threat, state, wrong)
-            flags = torch.stack([wrong, finite]).tolist()  # the one wait of this pass
-            if not all(flags[1][slot] for slot in live):
-                raise not_finite("logits or gradients")
-            suspects = [slot for slot in live if flags[0][slot]]
-            if suspects:
-                steps = {slot: age[slot] + 1 for slot in suspects}
-                fallen = self._confirm(ledger, this, x, image, suspects, steps)
-                self.unconfirmed |= {image[slot] for slot in suspects if slot not in fallen}
-        self._count(this, len(live), len(live) - len(fallen), loss)
-        this.schedule.advance(self.threat, state, Seen(loss, grad, logits, age, self.shapes == "fixed"))
-        return fallen
+            wrong = round_.schedule.suspects(self.threat, state, wrong)
+            suspects = self._read(wrong, finite, live)
+            fooled = self._confirm(ledger, round_, slots, suspects)
+        ledger.needed += _needed(round_, result.loss, forwards=len(live), gradients=len(live) - len(fooled))
+        round_.schedule.advance(self.threat, state, result)
+        slots.count_step()
+        return fooled
 
-    def _count(self, this: Round, forwards: int, gradients: int, loss: Tensor) -> None:
-        """A forward for each image under attack, a gradient for each that has to move on."""
-        backwards = loss[0].numel() * gradients if this.schedule.needs_gradient else 0
-        self.needed += this.eot * (forwards + backwards)
-
-    def _evaluate(self, this: Round, state: State) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _evaluate(self, round_: Round, slots: Slots) -> PassResult:
         """Logits, per-image losses and the gradient with respect to the network's input; averaged over `eot` draws."""
-        aux = {k[4:]: v for k, v in state.items() if k.startswith("aux.")}
+        state, schedule = slots.state, round_.schedule
+        aux = {name.removeprefix("aux."): value for name, value in state.items() if name.startswith("aux.")}
 
-        def look(net: Tensor, y: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
-            net, known = net.detach(), dict(zip(aux, given, strict=True))
-            if not this.schedule.needs_gradient:
+        def forward_and_gradient(net: Tensor, y: Tensor, *aux_rows: Tensor) -> tuple[Tensor, ...]:
+            net, rows = net.detach(), dict(zip(aux, aux_rows, strict=True))
+            if not schedule.needs_gradient:
                 with torch.no_grad():
                     logits = self.victim.logits(net)
-                    return logits, this.objective(logits, y, known)
+                    return logits, round_.objective(logits, y, rows)
             net.requires_grad_()
             with torch.enable_grad():
                 logits = self.victim.logits(net)
                 self.victim.differentiable(logits)
-                loss = this.objective(logits, y, known)
-            grad = self.victim.gradient(loss, net, logits if this.schedule.scale_free else None)
+                loss = round_.objective(logits, y, rows)
+            grad = self.victim.gradient(loss, net, logits if schedule.scale_free else None)
             return logits.detach(), loss.detach(), grad
 
-        total: tuple[Tensor, ...] | None = None
-        for _ in range(this.eot):
-            sample = self.victim.memory.within(look, state["net"], state["y"], *aux.values())
-            total = sample if total is None else tuple(a + b for a, b in zip(total, sample, strict=True))
-        if this.eot > 1:
-            total = tuple(a / this.eot for a in total)
-        return total[0], total[1], total[2] if len(total) > 2 else None
+        inputs = state["net"], state["y"], *aux.values()
+        total = self.victim.memory.within(forward_and_gradient, *inputs)
+        for _ in range(round_.eot - 1):
+            sample = self.victim.memory.within(forward_and_gradient, *inputs)
+            total = tuple(a + b for a, b in zip(total, sample, strict=True))
+        if round_.eot > 1:
+            total = tuple(a / round_.eot for a in total)
+        logits, loss, *grad = total
+        return PassResult(loss, grad[0] if grad else None, logits, slots.age, self.shapes.fixed)
 
-    def _confirm(self, ledger, this, x: Tensor, image: list[int], slots: list[int], steps: dict[int, int]) -> set[int]:
-        """Score the suspects again in float32; those that are wrong there too have fallen."""
-        where = torch.tensor(slots, device=x.device)
-        images = [image[slot] for slot in slots]
-        examples, count = x.index_select(0, where), [steps[slot] for slot in slots]
-        fell = self.score(ledger, this.attack, images, examples, count)
-        return {slot for slot, f in zip(slots, fell, strict=True) if f}
+    def _read(self, wrong: Tensor, finite: Tensor, live: list[int]) -> list[int]:
+        """The live slots whose image seems to be fooled. The one device sync of a pass."""
+        is_wrong, is_finite = torch.stack([wrong, finite]).tolist()
+        if not all(is_finite[slot] for slot in live):
+            raise not_finite("logits or gradients")
+        return [slot for slot in live if is_wrong[slot]]
 
-    def _settle(self, ledger: Ledger, this: Round, waiting: list[tuple[int, Tensor]]) -> None:
-        """The last word on images that have used up their steps: their last iterate, in float32."""
-        images = [i for i, _ in waiting]
-        x = torch.stack([last for _, last in waiting])
-        steps = [this.schedule.steps + 1] * len(images)
-        self.score(ledger, this.attack, images, x, steps, final=True)
+    def _confirm(self, ledger: Ledger, round_: Round, slots: Slots, suspects: list[int]) -> list[int]:
+        """Score the suspects in float32; returns those that are fooled there too."""
+        if not suspects:
+            return []
+        x = slots.state["x"]
+        images = [slots.image[slot] for slot in suspects]
+        iterates = [slots.age[slot] + 1 for slot in suspects]
+        examples = x.index_select(0, torch.tensor(suspects, device=x.device))
+        verdicts = self.scorer.score(ledger, round_.attack, images, examples, iterates)
+        ledger.unconfirmed |= {image for image, is_fooled in zip(images, verdicts, strict=True) if not is_fooled}
+        return [slot for slot, is_fooled in zip(suspects, verdicts, strict=True) if is_fooled]
+
+    def _finish(self, round_: Round, slots: Slots) -> LastIterates:
+        """Take the images that have made their last step out of their slots."""
+        finished = slots.at_age(round_.schedule.steps)
+        if not finished:
+            return []
+        images = [slots.image[slot] for slot in finished]
+        examples = round_.schedule.last(self.threat, slots.state, torch.tensor(finished, device=self.victim.device))
+        slots.retire(finished)
+        return list(zip(images, examples, strict=True))
+
+    def _score_last(self, ledger: Ledger, round_: Round, last: LastIterates, at_least: int) -> LastIterates:
+        """Score last iterates, batch by batch, as long as there are `at_least` so many; returns the others."""
+        while len(last) >= at_least:
+            batch, last = last[: self.shapes.batch_size], last[self.shapes.batch_size :]
+            images, examples = [image for image, _ in batch], torch.stack([x for _, x in batch])
+            iterates = [round_.schedule.steps + 1] * len(images)
+            self.scorer.score(ledger, round_.attack, images, examples, iterates, final=True)
+        return last
+
+    def _check_finite(self) -> None:
+        if self.verdict == "last" and not bool(self._all_finite):
+            raise not_finite("logits or gradients")
+
+
+def _needed(round_: Round, loss: Tensor, *, forwards: int, gradients: int) -> int:
+    """The passes that a step needs: a forward per image, and a backward per loss of each image that moves on."""
+    backwards = loss[0].numel() * gradients if round_.schedule.needs_gradient else 0
+    return round_.eot * (forwards + backwards)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zsr.attacks.core.schedule import Round, State, sent
+from zsr.attacks.core.schedule import PassResult, Round, sent
+from zsr.attacks.core.slots import Slots
 
-FIRST = "watch.loss"  # the state's row of first losses
+FIRST_LOSS = "watch.loss"  # in the state: the loss of each image at its first iterate
+
+Facts = dict[str, float | int]
 
 
 @dataclass
@@ -34,26 +37,24 @@ class Watch:
         self.device = device
         self.signs: dict[str, Signs] = {}
 
-    def see(
-        self, this: Round, state: State, loss: Tensor, grad: Tensor | None, wrong: Tensor, slots: list[int],
-        age: list[int],
-    ) -> None:  # fmt: skip
-        """One pass over the images in `slots`: looks at those that begin and at those that end."""
+    def see(self, round_: Round, slots: Slots, result: PassResult, wrong: Tensor) -> None:
+        """One pass: takes note of the images that begin and of those that end."""
+        loss, grad, first_loss = result.loss, result.grad, slots.state[FIRST_LOSS]
         if grad is None or loss.ndim != 1:
             return
-        if this.attack not in self.signs:
-            self.signs[this.attack] = Signs(*(torch.zeros((), device=self.device) for _ in range(4)))
-        signs = self.signs[this.attack]
-        if fresh := [slot for slot in slots if age[slot] == 0]:
-            at = self._rows(fresh, len(loss))
-            state[FIRST][at] = loss[at]
-            flat = grad[at].flatten(1).abs().amax(1) == 0
-            signs.flat += (flat & ~wrong[at]).sum()
+        if round_.attack not in self.signs:
+            flat, first, last, rose = (torch.zeros((), device=self.device) for _ in range(4))
+            self.signs[round_.attack] = Signs(flat, first, last, rose)
+        signs, live, steps = self.signs[round_.attack], slots.live(), round_.schedule.steps
+        if fresh := [slot for slot in live if slots.age[slot] == 0]:
+            rows = self._rows(fresh, len(loss))
+            first_loss[rows] = loss[rows]
+            flat = grad[rows].flatten(1).abs().amax(1) == 0
+            signs.flat += (flat & ~wrong[rows]).sum()
             signs.images += len(fresh)
-        steps = this.schedule.steps
-        if steps > 1 and this.schedule.scale_free and (done := [s for s in slots if age[s] == steps - 1]):
-            at = self._rows(done, len(loss))
-            first, last = state[FIRST][at], loss[at]
+        if steps > 1 and round_.schedule.scale_free and (done := [s for s in live if slots.age[s] == steps - 1]):
+            rows = self._rows(done, len(loss))
+            first, last = first_loss[rows], loss[rows]
             signs.first += first.sum()
             signs.last += last.sum()
             signs.rose += (last > first).sum()
@@ -62,15 +63,15 @@ class Watch:
     def _rows(self, slots: list[int], width: int) -> slice | Tensor:
         return slice(None) if len(slots) == width else sent(slots, self.device)
 
-    def facts(self) -> dict[str, dict[str, float | int]]:
+    def facts(self) -> dict[str, Facts]:
         """part -> counts and means, for the record of a cell."""
-        found: dict[str, dict[str, float | int]] = {}
+        facts: dict[str, Facts] = {}
         for name, signs in self.signs.items():
-            found[name] = {"images": signs.images, "zero_gradient": int(signs.flat), "ended": signs.ended}
+            facts[name] = {"images": signs.images, "zero_gradient": int(signs.flat), "ended": signs.ended}
             if signs.ended:
-                found[name] |= {
+                facts[name] |= {
                     "first": float(signs.first) / signs.ended,
                     "last": float(signs.last) / signs.ended,
                     "rose": int(signs.rose),
                 }
-        return found
+        return facts

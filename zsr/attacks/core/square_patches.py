@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
-from zsr.attacks.core.schedule import Schedule, Seen, State, sent
+from zsr.attacks.core.schedule import PassResult, Schedule, State, sent
 from zsr.attacks.core.threat import Threat
 from zsr.errors import ZsrError
 from zsr_kernels import draws, reference
@@ -23,17 +23,17 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # the covered share
 
 def share(query: int, p_init: float) -> float:
     """The share of the image that a patch covers."""
-    return p_init / 2 ** sum(query > limit for limit in HALVINGS)
+    return p_init / float(2 ** sum(query > limit for limit in HALVINGS))
 
 
 @cache
 def sides(queries: int, p_init: float, h: int, w: int, smallest: int = 1, odd: bool = False) -> tuple[int, ...]:
     """The side of the square patch of each query: it covers `share` of the image."""
-    found = []
+    table = []
     for query in range(queries + 1):
         side = max(round(math.sqrt(share(query, p_init) * h * w)), smallest)
-        found.append(min(side // 2 * 2 + 1 if odd else side, h, w))
-    return tuple(found)
+        table.append(min(side // 2 * 2 + 1 if odd else side, h, w))
+    return tuple(table)
 
 
 def images(x0: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ def pattern(size: int, norm: str) -> Tensor:
 def patterns(sizes: tuple[int, ...], longest: int, norm: str, device: torch.device) -> Tensor:
     """[sizes, longest, longest]: the pattern of each size, its last row and column again up to there."""
     indices = [along(torch.tensor([[size]]), longest)[0] for size in sizes]
-    found = [pattern(size, norm)[at][:, at] for size, at in zip(sizes, indices, strict=True)]
-    return torch.stack(found).to(device)
+    padded = [pattern(size, norm)[at][:, at] for size, at in zip(sizes, indices, strict=True)]
+    return torch.stack(padded).to(device)
 
 
 @dataclass(frozen=True)
@@ -108,35 +108,35 @@ class PatchSteps(Schedule):
         top, left = (h - rows * tile) // 2, (w - columns * tile) // 2
         delta = torch.zeros_like(x0)
         delta[:, :, top : top + rows * tile, left : left + columns * tile] = grid
-        x = self._place(threat, delta, x0)
+        x = self._project(threat, delta, x0)
         return {
             "x": x, "net": threat.enter(x), "best": x.clone(),
             "best_loss": torch.full((b,), -torch.inf, device=x0.device), "first": first, "second": second,
         }  # fmt: skip
 
-    def _place(self, threat: Threat, delta: Tensor, x0: Tensor) -> Tensor:
+    def _project(self, threat: Threat, delta: Tensor, x0: Tensor) -> Tensor:
         if threat.norm == "l1":
             return reference.l1_project(x0 + delta, x0, threat.eps)
         return (x0 + threat.eps * reference.unit(delta)).clamp(0.0, 1.0)
 
-    def advance(self, threat: Threat, state: State, seen: Seen) -> None:
+    def advance(self, threat: Threat, state: State, result: PassResult) -> None:
         s, x0 = state, reference.pixels(state["x0"])
-        reference.keep_rows(seen.loss > s["best_loss"], s["x"], s["best"])
-        s["best_loss"] = torch.maximum(seen.loss, s["best_loss"])
-        s["x"] = self._place(threat, self._propose(threat, s, s["best"] - x0, seen), x0)
+        reference.keep_rows(result.loss > s["best_loss"], s["x"], s["best"])
+        s["best_loss"] = torch.maximum(result.loss, s["best_loss"])
+        s["x"] = self._project(threat, self._propose(threat, s, s["best"] - x0, result), x0)
         s["net"] = threat.enter(s["x"])
 
-    def _propose(self, threat: Threat, s: State, delta: Tensor, seen: Seen) -> Tensor:
+    def _propose(self, threat: Threat, s: State, delta: Tensor, result: PassResult) -> Tensor:
         """The next perturbation, written into `delta`."""
         _, c, h, w = delta.shape
         device, p = delta.device, 2 if threat.norm == "l2" else 1
         table = sides(self.steps, self.p_init, h, w, 3, True)
-        mine = [table[a] for a in seen.age]
-        longest = max(table) if seen.fixed else max(mine)  # sums over patches round by their length
+        mine = [table[a] for a in result.age]
+        longest = max(table) if result.fixed else max(mine)  # sums over patches round by their length
         sizes = sent(mine, device)[:, None]
         count = c + 5
         origin = (h * w) * (c + 1)  # beyond the start's numbers
-        position = sent(seen.age, device, torch.int32)[:, None] * count + origin
+        position = sent(result.age, device, torch.int32)[:, None] * count + origin
         u = draws.draw(s["first"], s["second"], position + torch.arange(count, dtype=torch.int32, device=device))
         top, left, top_out, left_out = ((u[:, k : k + 1] * (n - sizes + 1)).long() for k, n in enumerate((h, w, h, w)))
         steps = along(sizes, longest)
@@ -166,10 +166,10 @@ def _bumps(norm: str, sizes: list[int], longest: int, turn: Tensor) -> Tensor:
     return torch.where(turn[:, None, None], bump, bump.transpose(1, 2)).flatten(1)[:, None]
 
 
-def _mass(values: Tensor, p: int, where: Tensor | None = None) -> Tensor:
-    """Sum of |v|^p over the last dimension, which stays."""
+def _mass(values: Tensor, p: int, counted: Tensor | None = None) -> Tensor:
+    """Sum of |v|^p over the last dimension, which stays; `counted` marks the values that count."""
     powers = values.abs() if p == 1 else values.square()
-    return (powers if where is None else powers * where).sum(-1, keepdim=True)
+    return (powers if counted is None else powers * counted).sum(-1, keepdim=True)
 
 
 def _root(mass: Tensor, p: int) -> Tensor:

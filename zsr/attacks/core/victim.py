@@ -1,9 +1,9 @@
-"""The model under attack: how it takes images, what it costs, and how it is left as it was found.
+"""The model under attack: how it takes images, what it costs, and how it is restored afterwards.
 
 `Normalized(net, mean, std)` says where the normalisation is, so that it can be fused into the attack's step; any other
-callable from [0, 1] to logits takes the plain path. Every forward goes through `Victim`, which counts image-passes,
-checks the output once per call and never leaves a trace: parameters are frozen while attacked, the train/eval state of
-every submodule and `requires_grad` of every parameter are restored, also when the attack raises.
+callable from [0, 1] to logits takes the plain path. Every forward goes through `Victim`, which counts image-passes and
+checks the output of each call. Parameters are frozen while the model is attacked; the train/eval state of every
+submodule and `requires_grad` of every parameter are restored, also when the attack raises.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +21,16 @@ from zsr_kernels import reference
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 
+Model = Callable[[Tensor], Tensor]  # images in [0, 1] -> logits
+
 
 class Normalized(nn.Module):
-    """Images in [0, 1] -> logits, with the normalisation in the open: `net` sees (x - mean) / std."""
+    """Images in [0, 1] -> logits, with the normalisation visible to the attack: `net` takes (x - mean) / std."""
 
-    def __init__(self, net: nn.Module, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> None:
         super().__init__()
         self.net = net
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).flatten().contiguous())
@@ -35,7 +40,8 @@ class Normalized(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shape = (1, -1, *[1] * (x.ndim - 2))
-        return self.net((x - self.mean.view(shape)) / self.std.view(shape))
+        logits: Tensor = self.net((x - self.mean.view(shape)) / self.std.view(shape))
+        return logits
 
 
 class Victim:
@@ -43,11 +49,11 @@ class Victim:
 
     def __init__(
         self,
-        model: Callable,
+        model: Model,
         precision: str = "fp32",
         device: torch.device | None = None,
         otherwise: torch.device | str = "cpu",
-    ):
+    ) -> None:
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS, "attack")
         self.model = model
@@ -55,12 +61,13 @@ class Victim:
         self.precision = precision
         self.device = device or self._device_of_model(torch.device(otherwise))
         self.fused = isinstance(model, Normalized)
-        self.net = model.net if self.fused else model
-        self.inlet = Inlet(
-            model.mean.to(self.device) if self.fused else None,
-            model.std.to(self.device) if self.fused else None,
-            torch.float16 if precision == "fp16" else torch.float32,
-        )
+        dtype = torch.float16 if precision == "fp16" else torch.float32
+        if isinstance(model, Normalized):
+            self.net: Model = model.net
+            self.inlet = Inlet(model.mean.to(self.device), model.std.to(self.device), dtype)
+        else:
+            self.net = model
+            self.inlet = Inlet(dtype=dtype)
         self.passes = Passes()
         self.memory = Memory(self.passes)
 
@@ -82,17 +89,17 @@ class Victim:
 
     @torch.no_grad()
     def exact(self, x: Tensor) -> Tensor:
-        """Logits of pixels `x`, always a fresh float32 forward: what verdicts are made of."""
+        """Logits of pixels `x` from a fresh float32 forward: verdicts are made of them."""
         inlet = Inlet(self.inlet.mean, self.inlet.std)
 
-        def look(x: Tensor) -> tuple[Tensor]:
+        def forward(x: Tensor) -> tuple[Tensor]:
             self.passes.forward += len(x)
             with arithmetic(self.device):
                 return (self._checked(self.net(inlet(x, kernels="reference")), len(x)).float(),)
 
-        return self.memory.within(look, x)[0]
+        return self.memory.within(forward, x)[0]
 
-    def judge(self, x: Tensor, y: Tensor, eot: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    def score(self, x: Tensor, y: Tensor, eot: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Prediction, margin and logits in float32, from a fresh forward, or from the mean of `eot` of them."""
         logits = self.exact(x)
         for _ in range(eot - 1):
@@ -115,7 +122,7 @@ class Victim:
     # -- gradients ----------------------------------------------------------------------------------------------------
 
     def differentiable(self, logits: Tensor) -> None:
-        """Raise, with the cure, if the logits do not depend on the input in autograd's eyes."""
+        """Raise, with the cure, if autograd has no path from the logits to the input."""
         if not logits.requires_grad:
             raise ZsrError(
                 "attack: the model's logits carry no gradient (detached, under no_grad, or not made by torch); "
@@ -125,10 +132,10 @@ class Victim:
     def gradient(self, loss: Tensor, net_input: Tensor, logits: Tensor | None = None) -> Tensor:
         """d sum(loss) / d input alone; for losses [B, K], K backwards: [B, K, ...].
 
-        With `logits`, each image's gradient may be scaled; in float16 it is, lest it underflow (`_loud`).
+        With `logits`, each image's gradient may be scaled; in float16 it is, so that it does not underflow (`_scaled`).
         """
         if self.precision == "fp16" and logits is not None:
-            loss = _loud(loss, logits)
+            loss = _scaled(loss, logits)
         with torch.enable_grad():
             columns = [loss] if loss.ndim == 1 else list(loss.unbind(1))
         grads = []
@@ -143,7 +150,7 @@ class Victim:
             grads.append(grad)
         return grads[0] if loss.ndim == 1 else torch.stack(grads, 1)
 
-    # -- leaving no trace ---------------------------------------------------------------------------------------------
+    # -- restoring the model ------------------------------------------------------------------------------------------
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -165,12 +172,12 @@ class Victim:
                 p.requires_grad_(required)
 
 
-def _loud(loss: Tensor, logits: Tensor) -> Tensor:
+def _scaled(loss: Tensor, logits: Tensor) -> Tensor:
     """A loss with the same gradient up to one positive factor per image, large enough for float16.
 
     The cross-entropy of a confident image has a gradient of 1e-6 and less at the logits: in float16 it is 0 further
-    down, the sign of 0 is 0, and the image counts as standing because it was never attacked. Here the largest entry at
-    the logits of every image becomes 64.
+    down, the sign of 0 is 0, and the image would count as robust because it was never attacked. Here the largest entry
+    at the logits of every image becomes 64.
     """
     with torch.enable_grad():
         total = loss.sum()
