@@ -22,6 +22,7 @@ from support import archives
 from support.preparing import define, prepare, root, run, spec_of  # noqa: F401
 from support.project import refused
 
+from zsr.config.entries import DatasetDefinition
 from zsr.data import archives as trees
 from zsr.data import decode
 from zsr.data.readers.cifar import restricted
@@ -30,7 +31,7 @@ from zsr.errors import ZsrError
 CLASSES = ["cat", "dog"]
 
 
-def folders(root: Path, extra: dict[str, bytes] | None = None) -> dict:  # noqa: F811
+def folders(root: Path, extra: dict[str, bytes] | None = None) -> DatasetDefinition:  # noqa: F811
     """A dataset of the user's own: two class folders of PNGs, and more files; returns what the config says of it."""
     files = {
         "cat/1.png": archives.picture(1, kind="PNG"),
@@ -45,17 +46,19 @@ def folders(root: Path, extra: dict[str, bytes] | None = None) -> dict:  # noqa:
     return own(count=len(pictures))
 
 
-def own(reader: str = "folder", count: int = 2, **changes: object) -> dict:
+def own(reader: str = "folder", count: int = 2, **changes: object) -> DatasetDefinition:
     from zsr.config.datasets import definition
 
     entry = {"name": "own", "reader": reader, "splits": {"test": count}, "classes": CLASSES, **changes}
     if reader == "folder" and "options" not in changes:
         entry["options"] = {"inside": ""}
-    return definition({"data": [entry]}, "own", "test")
+    return definition([entry], "own", "test")
 
 
-def test(found: dict, out: Path, transform: str = "16-bilinear", count: int | None = -1, **changes: object):
-    count = found["splits"]["test"] if count == -1 else count
+def test(
+    found: DatasetDefinition, out: Path, transform: str = "16-bilinear", count: int | None = -1, **changes: object
+):
+    count = found.splits["test"] if count == -1 else count
     return run(spec_of(found, "test", transform, count) | changes, out)
 
 
@@ -167,7 +170,7 @@ def test_a_class_more_or_less_would_shift_the_labels(root: Path, tmp_path: Path)
     fails(
         own("parquet", 3), tmp_path / "table", r"own: column 'label': 3 classes \(cat, dog, fox\), .* has 2; .*`keys`"
     )
-    keyed = own("parquet", 3, classes=four["classes"], keys=["cat", "dog", "eel", "fox"])
+    keyed = own("parquet", 3, classes=list(four.classes), keys=["cat", "dog", "eel", "fox"])
     assert test(keyed, tmp_path / "keyed")[1].tolist() == [0, 1, 3]
 
 

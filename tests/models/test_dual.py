@@ -21,11 +21,10 @@ from support.encoders import image_file, projection_file, sentence_folder
 from support.project import ROOT, assert_runs, refused
 
 from zsr import registry
-from zsr.config import dual_encoders
 from zsr.config.complete import complete
 from zsr.errors import ZsrError
 from zsr.evaluation.class_embeddings import class_embeddings
-from zsr.hashing import file_digest
+from zsr.hashing import encoder_digest, file_digest
 from zsr.methods.core.task import Task
 from zsr.models import dual_parts, sentence_encoder, text_vectors, weights
 from zsr.models.backbone import Backbone, load_backbone, load_model, save_tensors
@@ -269,13 +268,13 @@ def config(mini, files) -> dict:
 
 def test_no_path_is_in_its_spec(config, files, tmp_path):
     one = Plan(config)
-    job = one.job("join", {"backbone": "lit"})
+    job = one.graph.job("join", {"backbone": "lit"})
     moved = shutil.copytree(files["text"], tmp_path / "moved")
     config["backbones"][0]["dual"]["text"]["sentence"] = str(moved)
     other = Plan(config)
-    assert job.text == other.job("join", {"backbone": "lit"}).text and str(files["text"].parent) not in job.text
-    assert other.files[job.record]["text"] == f"{moved}/config.json"
-    assert one.origin("lit") == encoders.TOWER
+    assert job.text == other.graph.job("join", {"backbone": "lit"}).text and str(files["text"].parent) not in job.text
+    assert other.upstream.files[job.record]["text"] == f"{moved}/config.json"
+    assert one.config.backbones["lit"].origin == encoders.TOWER
 
 
 @pytest.mark.parametrize("part", ["image", "text", "projection"])
@@ -291,14 +290,14 @@ def test_what_a_file_holds_is_named_and_a_replaced_one_is_refused(config, part):
 
 def test_a_digest_of_a_folder_is_that_of_the_files_that_are_read(files, tmp_path):
     folder = shutil.copytree(files["text"], tmp_path / "text")
-    before = dual_encoders.encoder_digest(folder)
+    before = encoder_digest(folder)
     (folder / "README.md").write_text("more", encoding="utf-8")
-    assert dual_encoders.encoder_digest(folder) == before == dual_encoders.encoder_digest(files["text"])
+    assert encoder_digest(folder) == before == encoder_digest(files["text"])
     (folder / "config.json").write_text("{}", encoding="utf-8")
-    assert dual_encoders.encoder_digest(folder) != before
+    assert encoder_digest(folder) != before
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ZsrError, match=r"in the layout of sentence-transformers, no tokenizer.json"):
-        dual_encoders.encoder_digest(folder)
+        encoder_digest(folder)
 
 
 MISTAKES = {

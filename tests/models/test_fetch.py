@@ -284,9 +284,9 @@ def test_a_local_file_is_named_by_its_content(mini, tmp_path):
     one = Plan(mini)
     entry["weights"] = str(path.rename(tmp_path / "moved.pt"))
     other = Plan(mini)
-    job = one.job("fetch", {"backbone": "vit"})
-    assert job.text == other.job("fetch", {"backbone": "vit"}).text and str(tmp_path) not in job.text
-    assert other.files == {job.record: {"weights": entry["weights"]}}
+    job = one.graph.job("fetch", {"backbone": "vit"})
+    assert job.text == other.graph.job("fetch", {"backbone": "vit"}).text and str(tmp_path) not in job.text
+    assert other.upstream.files == {job.record: {"weights": entry["weights"]}}
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_local_file_sees_the_pixels_that_all_tags_of_its_architecture_see(mini
     known = {"name": "tagged", "open_clip": name, "pretrained": tag}
     own = {"name": "own", "open_clip": name, "weights": "x.pt", "sha256": "0" * 64}
     mini["backbones"] = [known, own]
-    tagged, local = (backbone["definition"] for backbone in complete(mini)["backbones"])
+    tagged, local = (backbone.definition for backbone in complete(mini).backbones.values())
     assert local == tagged
     assert len({str(catalogue._pixels(about)) for about in catalogue.tags("ViT-L-14").values()}) > 1
     assert catalogue.usual_pixels("ViT-L-14") == catalogue.CLIP_PIXELS == catalogue.usual_pixels("no tags")

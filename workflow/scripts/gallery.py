@@ -66,8 +66,8 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
     """The entries of one cell."""
     record = read_record(plan.results / cell.record, cell.hash)
     data = cell.needs["data"]
-    asked = plan.requests[cell.record]
-    classes = plan.config["datasets"][asked.dataset]["classes"]
+    request = plan.requests[cell.record]
+    classes = plan.config.datasets[request.dataset].classes
     images, _ = prepared.read(
         plan.results / data.outputs["images"], read_record(plan.results / data.record, data.hash), len(classes)
     )
@@ -75,7 +75,7 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
     rows = {int(row["index"]): row for row in table.to_pylist()}
     path = check_digest(plan.results / cell.outputs["examples"], record["digests"]["examples"])
     kept = {int(index): place for place, index in enumerate(stored(path))}
-    chosen = gallery.draw(rows, kept, each, plan.config["seed"], asked.dataset)
+    chosen = gallery.draw(rows, kept, each, plan.config.seed, request.dataset)
     x = torch.from_numpy(pixels(images[chosen]))
     x_adv = x.clone()
     felled = [i for i, index in enumerate(chosen) if index in kept]
@@ -94,10 +94,10 @@ def look(plan: Plan, cell, loaded: tuple, each: int, pictures: Pictures) -> list
             {
                 "cell": cell.record,
                 "protocol": cell.wildcards["protocol"],
-                "backbone": asked.backbone,
+                "backbone": request.backbone,
                 "id": cell.wildcards["model"],
-                "dataset": asked.dataset,
-                "attack": collect.label(plan, cell),
+                "dataset": request.dataset,
+                "attack": collect.label(request),
                 "eps": cell.spec["eps"],
                 "index": index,
                 "label": classes[row["label"]],

@@ -53,9 +53,9 @@ def sheet(plan: collect.Plan, dataset: str) -> dict:
     record = read_record(plan.results / source.record, source.hash)
     images, labels = prepared.read(plan.results / source.outputs["images"], record)
     chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[:40])
-    about = plan.config["datasets"][dataset]
-    size = f"{len(about['classes']) or 'no'} classes, {len(labels)} images"
-    said = [about["about"], size, about["source"], about["licence"]]
+    about = plan.config.datasets[dataset]
+    size = f"{len(about.classes) or 'no'} classes, {len(labels)} images"
+    said = [about.about, size, about.citation, about.licence]
     return {
         "name": dataset,
         "caption": "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip(),

@@ -84,7 +84,7 @@ def _look(dataset: str, sources: Sources, path: Path, entry: dict, deep: bool) -
 def room(plan: Plan) -> dict[str, tuple[Path, int, int]]:
     """what for -> (a folder on that disk, bytes that will be written there, bytes that are free)."""
     prepared = sum(size_of(plan, job) for job in preparations(plan) if not (plan.results / job.record).is_file())
-    fetched = sum(need.bytes for need in missing(plan)) if plan.config["download"] else 0
+    fetched = sum(need.bytes for need in missing(plan)) if plan.config.download else 0
     found = {}
     for what, folder, size in (("prepared images", plan.results, prepared), ("archives", data_root(), fetched)):
         place = folder.absolute()
@@ -111,9 +111,9 @@ def size_of(plan: Plan, job: PlannedJob) -> int:
     spec = job.spec
     if spec["encoded"]:
         return sum(entry.get("bytes") or 0 for entry in spec["source"]["files"])
-    definition = plan.config["datasets"][job.wildcards["dataset"]]
-    count = spec["count"] or definition["splits"][spec["split"]]
-    return count * (pixels(spec["transform"], definition) or 0)
+    definition = plan.config.datasets[job.wildcards["dataset"]]
+    count = spec["count"] or definition.splits[spec["split"]]
+    return count * (pixels(spec["transform"], definition.size) or 0)
 
 
 def shortages(plan: Plan) -> list[str]:

@@ -38,7 +38,7 @@ def cells(plan: Plan, jobs: list[PlannedJob]) -> Checked:
     """Look at every cell again; those of one model and one dataset share a network and its clean predictions."""
     found = Checked()
     progress = Progress("verify", len(jobs))
-    torch.set_num_threads(plan.config["threads"])
+    torch.set_num_threads(plan.config.threads)
     order = sorted(jobs, key=lambda job: (job.needs["model"].record, job.needs["data"].record, job.record))
     for _, same in groupby(order, key=lambda job: (job.needs["model"].record, job.needs["data"].record)):
         shared = None
@@ -112,18 +112,18 @@ def read(plan: Plan, job: PlannedJob, record: dict) -> Rows:
 
 def tables(plan: Plan, rows: dict[str, Rows]) -> tuple[int, list[str]]:
     """How many numbers of the tables were counted again, and a line for each that is wrong."""
-    worst = {protocol["name"]: protocol["worst_case"] for protocol in plan.config["protocols"]}
+    worst = {name: protocol.worst_case for name, protocol in plan.config.protocols.items()}
     counted = []
     for job in plan.cells:
-        asked, mine = plan.requests[job.record], rows[job.record]
-        about = collect.about(plan, asked.entry, asked.dataset)
+        request, mine = plan.requests[job.record], rows[job.record]
+        about = collect.about(plan, request.model, request.dataset)
         counted.append(
             Counted(
                 protocol=job.wildcards["protocol"],
                 id=job.wildcards["model"],
-                backbone=asked.backbone,
-                dataset=asked.dataset,
-                attack=collect.label(plan, job),
+                backbone=request.backbone,
+                dataset=request.dataset,
+                attack=collect.label(request),
                 eps=job.spec["eps"],
                 is_source=about["is_source"],
                 shares_words=about["shares_words"],
