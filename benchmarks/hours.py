@@ -17,7 +17,7 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from zsr.config.complete import read
+from zsr.config.text import read
 from zsr.data.transforms import pixels
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
@@ -44,7 +44,7 @@ TOWER_MEGABYTES = 352  # ViT-B/32's image tower, float32
 
 def scale(plan: Plan, backbone: str) -> float:
     """Operations of an image tower, in ViT-B/32's."""
-    name = plan.upstream.origin(backbone).partition(":")[0].removesuffix("-quickgelu")
+    name = plan.config.backbones[backbone].origin.partition(":")[0].removesuffix("-quickgelu")
     return GFLOPS[name] / GFLOPS["ViT-B-32"]
 
 
@@ -52,10 +52,10 @@ def training(plan: Plan, job: PlannedJob) -> float:
     """Seconds of one fine-tuning."""
     recipe = job.spec["recipe"]
     data = job.needs["data"]
-    definition = plan.config["datasets"][data.wildcards["dataset"]]
-    count = definition["splits"][data.wildcards["split"]]
+    definition = plan.config.datasets[data.wildcards["dataset"]]
+    count = definition.splits[data.wildcards["split"]]
     if recipe["shots"]:
-        count = recipe["shots"] * len(definition["classes"])
+        count = recipe["shots"] * len(definition.classes)
     count = recipe["images"] or count
     units = UNITS[job.spec["method"]] + recipe.get("attack_steps", 0)  # none where clean images alone are trained on
     return recipe["epochs"] * count * units * UNIT * scale(plan, job.wildcards["model"].partition(".")[0])
@@ -73,9 +73,9 @@ def disk(plan: Plan) -> dict[str, float]:
     images = weights = 0.0
     for job in plan.jobs.values():
         if job.rule == "prepare" and not job.spec.get("encoded"):
-            definition = plan.config["datasets"][job.wildcards["dataset"]]
+            definition = plan.config.datasets[job.wildcards["dataset"]]
             images += (
-                pixels(job.wildcards["transform"], definition) * definition["splits"][job.wildcards["split"]] / 1e9
+                pixels(job.wildcards["transform"], definition.size) * definition.splits[job.wildcards["split"]] / 1e9
             )
         if job.rule in ("finetune", "fetch", "publish"):
             weights += TOWER_MEGABYTES / 1e3 * scale(plan, next(iter(job.wildcards.values())).partition(".")[0])

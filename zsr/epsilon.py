@@ -3,7 +3,9 @@
 import math
 import numbers
 import re
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from zsr.errors import ZsrError, short
 
@@ -79,7 +81,7 @@ def length(text: float | str, eps: float, where: str = "step_size") -> float:
     return value
 
 
-def check_counts(settings: dict, where: str) -> None:
+def check_counts(settings: Mapping[str, Any], where: str) -> None:
     """Refuse a count below 1; called by the plan, before anything runs, and by every attack that is made."""
     for name in COUNTS:
         value = settings.get(name, 1)

@@ -9,7 +9,6 @@ import pytest
 import yaml
 from support.project import MINI, ROOT, refused
 
-from zsr.config import complete
 from zsr.config import text as config_text
 from zsr.plan.plan import Plan
 
@@ -263,7 +262,7 @@ def test_a_bad_config_is_one_line(tmp_path, text, message):
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with refused(message.replace("^", r"^(?:.*config\.yaml: )?")):
-        Plan(complete.read(path))
+        Plan(config_text.read(path))
 
 
 GOOD = [
@@ -297,17 +296,17 @@ GOOD = [
 def test_what_looks_odd_and_is_right(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8", newline="")
-    assert Plan(complete.read(path)).cells
+    assert Plan(config_text.read(path)).cells
 
 
 def test_json_is_read_as_snakemake_reads_it(tmp_path):
     """There 1e-3 is a number, and the tables' spec holds the config as it is read."""
     path = tmp_path / "config.yaml"
     path.write_text('{"seed": 1e3, "a": [1.5]}', encoding="utf-8")
-    assert complete.read(path) == {"seed": 1000.0, "a": [1.5]}
+    assert config_text.read(path) == {"seed": 1000.0, "a": [1.5]}
     path.write_text('{"a": 1,\n "a": 2}', encoding="utf-8")
     with refused("'a' stands twice, in lines 1 and 2"):
-        complete.read(path)
+        config_text.read(path)
 
 
 FILES = {
@@ -335,7 +334,7 @@ def no_config(request, tmp_path) -> tuple[Path, str]:
 def test_a_file_that_is_no_config(no_config):
     path, message = no_config
     with refused(rf"config\.yaml: {message}"):
-        complete.read(path)
+        config_text.read(path)
 
 
 def test_every_config_that_ships_is_read_as_before():

@@ -98,16 +98,17 @@ def test_a_choice_that_a_method_does_not_have(mini, method, setting):
 
 def test_off_is_what_yaml_reads_as_false(mini):
     mini["finetune"]["amp"] = False
-    assert config.complete(mini)["models"][1]["source"]["recipe"]["amp"] == "off"
+    assert config.complete(mini).models["tecoa"].recipe["amp"] == "off"
 
 
 def test_the_argument_is_left_alone_and_defaults_are_filled_in(mini):
     before = copy.deepcopy(mini)
     complete = config.complete(mini)
     assert mini == before
-    assert complete["protocols"][0]["verdict"] == "any"
-    assert complete["models"][1]["source"]["recipe"]["momentum"] == 0.9
-    assert set(complete["protocols"][0]["attacks"][0]["settings"]) == set(registry.describe("attacks", "pgd").settings)
+    pgd = complete.protocols["mini"].attacks[0]
+    assert pgd.verdict == "any"
+    assert complete.models["tecoa"].recipe["momentum"] == 0.9
+    assert set(pgd.settings) == set(registry.describe("attacks", "pgd").settings)
 
 
 @pytest.mark.parametrize(
@@ -139,15 +140,15 @@ def test_registry_reads_what_python_would(mini):
 def test_what_anchors_share_is_completed_in_each_place(mini):
     """YAML gives the same object to `attacks: *these` in two protocols."""
     mini["protocols"].append({**mini["protocols"][0], "name": "second"})
-    first, second = config.complete(mini)["protocols"]
-    assert first["attacks"] == second["attacks"] and first["attacks"] is not second["attacks"]
+    first, second = config.complete(mini).protocols.values()
+    assert first.attacks == second.attacks and first.attacks is not second.attacks
 
 
 def test_a_length_of_a_step_is_text_or_a_number(mini):
     mini["protocols"][0]["attacks"] = [
         {"name": f"pgd-{i}", "attack": "pgd", "step_size": size} for i, size in enumerate((0.01, "1/255", "eps/4", 1))
     ]
-    found = [attack["settings"]["step_size"] for attack in config.complete(mini)["protocols"][0]["attacks"]]
+    found = [attack.settings["step_size"] for attack in config.complete(mini).protocols["mini"].attacks]
     assert found == [0.01, "1/255", "eps/4", 1]
 
 
@@ -155,5 +156,5 @@ def test_a_length_of_a_step_is_text_or_a_number(mini):
 def test_balls_of_l2_and_l1_may_be_larger_than_the_box(mini, norm):
     mini["protocols"][0] |= {"norm": norm, "eps": [12, 0.5]}
     complete = config.complete(mini)
-    assert [epsilon.eps_text(eps) for eps in complete["protocols"][0]["eps"]] == ["12", "127.5/255"]
+    assert [epsilon.eps_text(eps) for eps in complete.protocols["mini"].eps] == ["12", "127.5/255"]
     assert epsilon.eps_of("12", "here", norm) == 12

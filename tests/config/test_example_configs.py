@@ -47,13 +47,13 @@ def test_every_config_is_listed():
 def test_jobs(plans, path):
     plan = plans[path]
     assert len(plan.jobs) == CONFIGS[path]
-    entries = plan.config["models"]
-    models = sum(len(m["backbones"]) * (len(m["seeds"]) if m["trains"] else 1) for m in entries)
-    for protocol in plan.config["protocols"]:
-        asked = len(protocol["attacks"]) * len(protocol["eps"])
-        left_out = sum(dataset in protocol["datasets"] for sets in plan.left_out.values() for dataset in sets)
-        cells = sum(cell.wildcards["protocol"] == protocol["name"] for cell in plan.cells)
-        assert cells == (models * len(protocol["datasets"]) - left_out) * asked
+    entries = plan.config.models.values()
+    models = sum(len(m.backbones) * (len(m.seeds) if m.trains else 1) for m in entries)
+    for protocol in plan.config.protocols.values():
+        asked = len(protocol.attacks) * len(protocol.eps)
+        left_out = sum(dataset in protocol.datasets for sets in plan.left_out.values() for dataset in sets)
+        cells = sum(cell.wildcards["protocol"] == protocol.name for cell in plan.cells)
+        assert cells == (models * len(protocol.datasets) - left_out) * asked
 
 
 @pytest.mark.parametrize("path", CONFIGS)
@@ -67,7 +67,7 @@ def test_the_header_says_what_it_costs(plans, path):
 
 
 def test_results_of_two_configs_never_share_a_folder(plans):
-    folders = [plan.config["results"] for plan in plans.values()]
+    folders = [plan.config.results for plan in plans.values()]
     assert len(set(folders)) == len(folders)
 
 

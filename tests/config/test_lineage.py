@@ -200,16 +200,16 @@ def test_a_model_that_starts_from_another_is_made_on_that_ones_tower(mini):
         assert made[f"{backbone}.third.s7"].needs["backbone"] is third
     for cell in plan.cells:
         assert cell.needs["backbone"] is cell.needs["model"].needs["backbone"]
-    entries = {entry["name"]: entry for entry in plan.config["models"]}
-    assert entries["third"]["sources"] == ["mini-source"]
+    entries = plan.config.models
+    assert entries["third"].seen_sets == ("mini-source",)
 
 
 def test_a_set_that_the_first_tower_learnt_is_not_zero_shot_for_the_second(mini):
     mini["data"].append({"name": "digits", "like": "drawn-digits", "splits": {"train": 64}})
     mini["models"][1]["recipe"] = {"dataset": "digits"}
     mini["models"].append(AGAIN)
-    entries = {entry["name"]: entry for entry in Plan(mini).config["models"]}
-    assert entries["again"]["sources"] == ["mini-source", "digits"]
+    entries = Plan(mini).config.models
+    assert entries["again"].seen_sets == ("mini-source", "digits")
 
 
 def test_examples_of_a_model_on_another_tower_come_with_that_tower(mini):
@@ -227,7 +227,7 @@ def test_a_student_of_a_teacher_of_another_set_is_not_zero_shot_there(mini):
     mini["models"][1]["recipe"] = {"dataset": "digits"}
     mini["models"] += [DUAL, MIX]
     plan = Plan(mini)
-    entries = {entry["name"]: entry for entry in plan.config["models"]}
+    entries = plan.config.models
     learnt = {name: collect.about(plan, entry, "digits")["is_source"] for name, entry in entries.items()}
     assert learnt == {
         "clip": False, "tecoa": True, "ce": False, "dual": True, "mix-a0": True, "mix-a25": True, "mix-a100": True,
@@ -246,7 +246,7 @@ def test_an_interpolation_is_one_model_per_alpha_with_the_seeds_of_its_end(mini)
     assert job.needs["start"].wildcards == {"model": "rn.clip"} and job.spec["alpha"] == 0.25
     assert job.needs["end"].wildcards == {"model": "rn.tecoa.s2"}
     assert made["rn.three.a50.s0"].needs["start"] is made["rn.mix.a25.s1"]
-    shown = {(asked.entry["name"], asked.entry["method"], asked.train_eps) for asked in plan.requests.values()}
+    shown = {(asked.model.name, asked.model.method, asked.train_eps) for asked in plan.requests.values()}
     assert shown >= {("mix-a0", "interpolation", "4/255"), ("mix-a100", "interpolation", "4/255")}
 
 
@@ -262,7 +262,7 @@ def test_what_trains_on_clean_images_reports_no_radius(mini):
         {"name": "clean-mix", "interpolate": {"from": "clip", "to": "ce", "alpha": [0.5]}},
         {"name": "mix", "interpolate": {"from": "ce", "to": "tecoa", "alpha": [0.5]}},
     ]
-    found = {asked.entry["name"]: asked.train_eps for asked in Plan(mini).requests.values()}
+    found = {asked.model.name: asked.train_eps for asked in Plan(mini).requests.values()}
     assert found == {
         "clip": None, "tecoa": "2/255", "ce": "0", "ft": "0", "probe": "0", "vp": "4/255", "vp-ce": "0",
         "clean-mix-a50": "0", "mix-a50": "2/255",
@@ -278,7 +278,7 @@ def test_prompts_of_one_method_mix_and_are_opened_by_it(mini):
     plan = Plan(mini)
     job = jobs(plan, "interpolate")["rn.mix.a50.s0"]
     assert job.spec["method"] == "vp-pixel" and job.spec["settings"]["criterion"] == "tecoa"
-    assert {asked.train_eps for asked in plan.requests.values() if asked.entry["name"] == "mix-a50"} == {"8/255"}
+    assert {asked.train_eps for asked in plan.requests.values() if asked.model.name == "mix-a50"} == {"8/255"}
 
 
 def test_a_probe_is_evaluated_on_the_sets_with_its_classes_alone(mini):
@@ -287,8 +287,8 @@ def test_a_probe_is_evaluated_on_the_sets_with_its_classes_alone(mini):
     plan = Plan(mini)
     seen = {name: set() for name in ("probe", "probe-digits")}
     for asked in plan.requests.values():
-        if asked.entry["name"] in seen:
-            seen[asked.entry["name"]].add(asked.dataset)
+        if asked.model.name in seen:
+            seen[asked.model.name].add(asked.dataset)
     assert seen == {"probe": {"mini-source"}, "probe-digits": {"handwritten-digits"}}
     assert plan.left_out == {
         "probe": ["drawn-colour", "handwritten-digits"], "probe-digits": ["drawn-colour", "mini-source"],
@@ -296,7 +296,7 @@ def test_a_probe_is_evaluated_on_the_sets_with_its_classes_alone(mini):
     made = jobs(plan, "finetune")
     assert made["rn.probe.s0"].spec["settings"] == {"classes": 60}
     assert made["rn.probe-digits.s0"].spec["settings"] == {"classes": 10}
-    entry = next(m for m in plan.config["models"] if m["name"] == "probe-digits")
+    entry = plan.config.models["probe-digits"]
     assert not collect.about(plan, entry, "handwritten-digits")["is_source"]  # it stays zero-shot for its neighbours
 
 
@@ -311,5 +311,5 @@ def test_without_classes_there_is_no_head_and_without_labels_the_spec_says_so(mi
 def test_completing_leaves_the_argument_alone(mini):
     both(MIX, DUAL, PROBE)(mini)
     before = copy.deepcopy(mini)
-    assert [m["name"] for m in complete.complete(mini)["models"]][3:6] == ["mix-a0", "mix-a25", "mix-a100"]
+    assert list(complete.complete(mini).models)[3:6] == ["mix-a0", "mix-a25", "mix-a100"]
     assert mini == before

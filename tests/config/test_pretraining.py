@@ -90,9 +90,9 @@ def pretraining(config: dict, name: str = "vit") -> dict:
 
 def test_the_spec_holds_what_the_weights_depend_on(config):
     spec = pretraining(config)
-    sets = complete(copy.deepcopy(config))["datasets"]
+    sets = complete(copy.deepcopy(config)).datasets
     assert [entry["classes"] for entry in spec["texts"]] == [
-        sets[name]["classes"] for name in ("drawn-colour", "handwritten-digits")
+        sets[name].classes for name in ("drawn-colour", "handwritten-digits")
     ]
     assert spec["recipe"]["weight"] == 1.0 and spec["recipe"]["text_batch"] == 64
     assert set(spec["needs"]) == {"data", "teacher"} and "classes" not in spec, "its captions are the data's"
@@ -102,7 +102,7 @@ def test_the_spec_holds_what_the_weights_depend_on(config):
     assert pretraining(changed)["needs"]["teacher"] != spec["needs"]["teacher"]
     student(config)["dataset"] = "mini-source"
     named = pretraining(config)
-    assert named["classes"] == sets["mini-source"]["classes"] and named["templates"] == sets["mini-source"]["templates"]
+    assert named["classes"] == sets["mini-source"].classes and named["templates"] == sets["mini-source"].templates
 
 
 def test_without_a_teacher_a_spec_says_nothing_of_one(mini):
@@ -149,8 +149,8 @@ def taught(mini, project, tmp_path) -> dict:
     mini["backbones"] = [{"name": "vit", "arch": "drawn-vit", "pretrain": {**STUDENT, "steps": 200}}]
     mini["models"], mini["protocols"] = mini["models"][:1], mini["protocols"][:1]
     mini["protocols"][0] |= {"datasets": ["drawn-colour"], "eps": ["1/255"], "images": 16}
-    sets = {name: definition(mini, name, "test") for name in ("mini-source", "more")}
-    texts = [text for each in sets.values() for name in each["classes"] for text in of_class(name, each["templates"])]
+    sets = {name: definition(mini["data"], name, "test") for name in ("mini-source", "more")}
+    texts = [text for each in sets.values() for name in each.classes for text in of_class(name, each.templates)]
     mini["backbones"] += [dual(tmp_path, texts, 64)]
     mini["models"][0]["backbones"] = ["vit"]
     project.configure(mini)
@@ -170,9 +170,9 @@ def test_from_the_teacher_to_the_report_and_again_after_an_interruption(taught, 
     made = project.folder / plan.results / "backbones" / "vit"
     record = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
     lit = json.loads((made.parent / "lit" / "manifest.json").read_text(encoding="utf-8"))
-    sets = complete(copy.deepcopy(taught))["datasets"]
+    sets = complete(copy.deepcopy(taught)).datasets
     seen = np.unique(np.load(project.folder / plan.results / "data/mini-source/train/native/labels.npy"))
-    texts = len(seen) * len(sets["mini-source"]["templates"]) + len(sets["more"]["classes"])  # captions that occur
+    texts = len(seen) * len(sets["mini-source"].templates) + len(sets["more"].classes)  # captions that occur
     assert record["teacher"] == lit["digests"]["weights"] and record["taught"] == {"images": 256, "texts": texts}
     rows = [json.loads(line) for line in (made / "train.jsonl").open(encoding="utf-8")]
     assert len(rows) == 200 and rows[-1]["image_cosine"] > rows[0]["image_cosine"] + 0.3

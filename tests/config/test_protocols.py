@@ -52,23 +52,19 @@ def test_every_ready_made_protocol_is_tested():
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_ready_made_protocol_is_complete_and_as_in_its_paper(mini, name):
     attacks, eps, sets = PAPERS[name]
-    made = complete.complete(with_protocols(mini, like(name)))["protocols"][0]
-    assert [(a["attack"], a["verdict"]) for a in made["attacks"]] == [
-        (attack, verdict) for attack, verdict, _ in attacks
-    ]
-    for found, (_, _, wanted) in zip(made["attacks"], attacks, strict=True):
-        assert wanted.items() <= found["settings"].items()
-    assert [float(e) * 255 for e in made["eps"]] == pytest.approx(eps)
-    assert made["about"] and made["source"]
-    raw = {"protocols": [name]}
-    protocols.fill_in(raw)
+    made = complete.complete(with_protocols(mini, like(name))).protocols[name]
+    assert [(a.attack, a.verdict) for a in made.attacks] == [(attack, verdict) for attack, verdict, _ in attacks]
+    for found, (_, _, wanted) in zip(made.attacks, attacks, strict=True):
+        assert wanted.items() <= found.settings.items()
+    assert [float(e) * 255 for e in made.eps] == pytest.approx(eps)
+    assert made.about and made.citation
+    raw = protocols.with_ready_made({"protocols": [name]})
     assert raw["protocols"][0]["name"] == name
     assert len(raw["protocols"][0]["datasets"]) == sets
 
 
 def test_caw_is_tga_without_imagenet_and_zsr_is_strict(mini):
-    raw = {"protocols": ["caw", "tga-zsr", "zsr"]}
-    protocols.fill_in(raw)
+    raw = protocols.with_ready_made({"protocols": ["caw", "tga-zsr", "zsr"]})
     caw, tga, strict = raw["protocols"]
     assert set(tga["datasets"]) - set(caw["datasets"]) == {"imagenet"}
     assert (strict["precision"], strict["worst_case"]) == ("fp32", True)
@@ -85,9 +81,9 @@ def test_tables_follow_what_chaining_makes_of_the_labels(mini):
 
 
 def test_own_keys_stand_over_those_of_like(mini):
-    made = complete.complete(with_protocols(mini, like("zsr", eps=["3/255"], worst_case=False)))["protocols"][0]
-    assert ([float(e) * 255 for e in made["eps"]], made["worst_case"]) == (pytest.approx([3]), False)
-    assert made["attacks"][0]["settings"]["steps"] == 100
+    made = complete.complete(with_protocols(mini, like("zsr", eps=["3/255"], worst_case=False))).protocols["zsr"]
+    assert ([float(e) * 255 for e in made.eps], made.worst_case) == (pytest.approx([3]), False)
+    assert made.attacks[0].settings["steps"] == 100
 
 
 def test_all_images_are_the_split(mini):

@@ -91,7 +91,7 @@ def test_a_class_more_or_less_would_shift_the_labels(root: Path, tmp_path: Path)
     fails(
         own("parquet", 3), tmp_path / "table", r"own: column 'label': 3 classes \(cat, dog, fox\), .* has 2; .*`keys`"
     )
-    keyed = own("parquet", 3, classes=four["classes"], keys=["cat", "dog", "eel", "fox"])
+    keyed = own("parquet", 3, classes=list(four.classes), keys=["cat", "dog", "eel", "fox"])
     assert prepare_test(keyed, tmp_path / "keyed")[1].tolist() == [0, 1, 3]
 
 

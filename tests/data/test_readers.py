@@ -193,7 +193,7 @@ def test_coop_splits(name: str, root: Path, tmp_path: Path):
     getattr(archives, name.replace("-", "_"))(root)
     rows, wanted = COOP[name]
     found = define(f"coop-{name}")
-    split = root / name / found["options"]["split_file"]
+    split = root / name / found.options["split_file"]
     split.write_text(json.dumps({"train": [], "val": [], "test": rows}), encoding="utf-8")
     _, labels, _ = run(spec_of(found, "test", SMALL, len(rows)), tmp_path / "out")
     assert labels.tolist() == wanted
@@ -202,8 +202,8 @@ def test_coop_splits(name: str, root: Path, tmp_path: Path):
 @pytest.mark.parametrize("name", ["caltech101", "dtd", "eurosat", "food101", "sun397"])
 def test_coop_labels_by_sorted_folders(name: str):
     """Its code sorts what it lists; the set's own list may stand in another order (cheesecake, cheese_plate)."""
-    keys = define(f"coop-{name}")["keys"]
-    assert keys and keys == sorted(keys)
+    keys = define(f"coop-{name}").keys
+    assert keys and list(keys) == sorted(keys)
 
 
 def test_coop_refuses_another_order(root: Path, tmp_path: Path):
@@ -230,7 +230,7 @@ def test_base_to_new_halves(root: Path, tmp_path: Path):
     archives.eurosat(root)
     base = define("eurosat", half="base")
     new = define("eurosat", half="new")
-    assert (base["classes"], new["classes"]) == (["class 0"], ["class 1"])
+    assert (base.classes, new.classes) == (("class 0",), ("class 1",))
     first = run(spec_of(base, "test", "native", 6) | {"count": None}, tmp_path / "base")
     second = run(spec_of(new, "test", "native", 6), tmp_path / "new")
     assert first[1].tolist() == [0, 0, 0] and second[1].tolist() == [0, 0, 0]
@@ -241,12 +241,12 @@ def test_base_to_new_halves(root: Path, tmp_path: Path):
 def test_other_names_of_the_same_classes_keep_what_the_source_calls_them():
     """Without them a reader would take the sorted names that it finds, or know none."""
     table = define("coop-food101")
-    named = define("coop-food101", classes=[f"a dish of {name}" for name in table["classes"]])
-    assert named["keys"] == table["keys"] and named["classes"][0] == "a dish of apple pie"
-    assert define("coop-food101", classes=["sweet", "sour"])["keys"] == []
+    named = define("coop-food101", classes=[f"a dish of {name}" for name in table.classes])
+    assert named.keys == table.keys and named.classes[0] == "a dish of apple pie"
+    assert define("coop-food101", classes=["sweet", "sour"]).keys == ()
     own = [str(i) for i in range(101)]
-    assert define("coop-food101", classes=own, keys=own)["keys"] == own
-    assert define("coop-food101", classes=own, reader="parquet", options={}, splits={"test": 9})["keys"] == []
+    assert define("coop-food101", classes=own, keys=own).keys == tuple(own)
+    assert define("coop-food101", classes=own, reader="parquet", options={}, splits={"test": 9}).keys == ()
 
 
 def test_every_set_has_its_miniature():

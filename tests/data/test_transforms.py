@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torchvision import transforms as T
 
-from zsr.config.datasets import definition
-from zsr.data.transforms import Transform, choose, parse
+from zsr.config.datasets import definition, transform_of
+from zsr.data.transforms import Transform, parse
 from zsr.errors import ZsrError
 
 SHAPES = [
@@ -73,12 +73,12 @@ def test_native_and_batches():
     ],
 )
 def test_what_the_papers_do(family: str, dataset: str, wanted: str):
-    assert choose(family, definition({"data": []}, dataset, "x"), "x") == wanted
+    assert transform_of(definition([], dataset, "x"), family, "x") == wanted
 
 
 def test_mistakes():
     with pytest.raises(ZsrError, match="its images differ in size"):
-        choose("native", definition({"data": []}, "dtd", "x"), "x")
+        transform_of(definition([], "dtd", "x"), "native", "x")
     for wrong in ("244px", "224-256", "squash-256-224", "4"):
         with pytest.raises(ZsrError):
             parse(wrong)

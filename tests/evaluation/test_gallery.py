@@ -151,7 +151,7 @@ def test_the_plan_draws_whole_sets_and_one_attack_for_all_models_of_a_set():
     by_set = {}
     for cell in plan.gallery_cells:
         by_set.setdefault(cell.wildcards["dataset"], []).append(cell)
-    assert set(by_set) == set(plan.config["protocols"][0]["datasets"])
+    assert set(by_set) == set(plan.config.protocols["mini"].datasets)
     for cells in by_set.values():
         assert len({(c.wildcards["attack"], c.wildcards["eps"]) for c in cells}) == 1
         assert len({c.wildcards["model"] for c in cells}) == len(cells) == 6
@@ -198,7 +198,7 @@ def test_a_finished_gallery_agrees_with_the_rows(finished):
     for entry in entries:
         cell = cells[entry["id"], entry["dataset"]]
         table = pq.read_table(finished.path(f"results/{cell.outputs['rows']}")).to_pandas().set_index("index")
-        row, classes = table.loc[entry["index"]], plan.config["datasets"][entry["dataset"]]["classes"]
+        row, classes = table.loc[entry["index"]], plan.config.datasets[entry["dataset"]].classes
         assert entry["label"] == classes[row["label"]]
         assert entry["before"][0][0] == classes[row["clean"]]
         wanted = "wrong" if row["clean"] != row["label"] else "stood" if row["robust"] else "fell"

@@ -8,9 +8,9 @@ from support import encoders
 from support.dual_encoder import entry
 from support.project import assert_runs, refused
 
-from zsr.config import dual_encoders
 from zsr.config.complete import complete
 from zsr.errors import ZsrError
+from zsr.hashing import encoder_digest
 from zsr.plan.plan import Plan
 
 
@@ -28,7 +28,7 @@ def test_no_path_is_in_its_spec(config, files, tmp_path):
     other = Plan(config)
     assert job.text == other.graph.job("join", {"backbone": "lit"}).text and str(files["text"].parent) not in job.text
     assert other.files[job.record]["text"] == f"{moved}/config.json"
-    assert one.origin("lit") == encoders.TOWER
+    assert one.config.backbones["lit"].origin == encoders.TOWER
 
 
 @pytest.mark.parametrize("part", ["image", "text", "projection"])
@@ -44,14 +44,14 @@ def test_what_a_file_holds_is_named_and_a_replaced_one_is_refused(config, part):
 
 def test_a_digest_of_a_folder_is_that_of_the_files_that_are_read(files, tmp_path):
     folder = shutil.copytree(files["text"], tmp_path / "text")
-    before = dual_encoders.encoder_digest(folder)
+    before = encoder_digest(folder)
     (folder / "README.md").write_text("more", encoding="utf-8")
-    assert dual_encoders.encoder_digest(folder) == before == dual_encoders.encoder_digest(files["text"])
+    assert encoder_digest(folder) == before == encoder_digest(files["text"])
     (folder / "config.json").write_text("{}", encoding="utf-8")
-    assert dual_encoders.encoder_digest(folder) != before
+    assert encoder_digest(folder) != before
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ZsrError, match=r"in the layout of sentence-transformers, no tokenizer.json"):
-        dual_encoders.encoder_digest(folder)
+        encoder_digest(folder)
 
 
 MISTAKES = {

@@ -63,7 +63,7 @@ def test_a_local_file_sees_the_pixels_that_all_tags_of_its_architecture_see(mini
     known = {"name": "tagged", "open_clip": name, "pretrained": tag}
     own = {"name": "own", "open_clip": name, "weights": "x.pt", "sha256": "0" * 64}
     mini["backbones"] = [known, own]
-    tagged, local = (backbone["definition"] for backbone in complete(mini)["backbones"])
+    tagged, local = (backbone.definition for backbone in complete(mini).backbones.values())
     assert local == tagged
     assert len({str(catalogue._pixels(about)) for about in catalogue.tags("ViT-L-14").values()}) > 1
     assert catalogue.usual_pixels("ViT-L-14") == catalogue.CLIP_PIXELS == catalogue.usual_pixels("no tags")

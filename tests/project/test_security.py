@@ -14,7 +14,7 @@ import torch
 import yaml
 from support.project import MINI, ROOT
 
-from zsr.config import complete
+from zsr.config.text import read
 from zsr.data import prepared
 from zsr.errors import ZsrError
 from zsr.hashing import file_digest
@@ -140,7 +140,7 @@ def test_a_config_cannot_run_code(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(f"results: !!python/object/apply:os.mkdir ['{tmp_path / 'boom'}']\n", encoding="utf-8")
     with pytest.raises(ZsrError, match="not YAML"):
-        complete.read(path)
+        read(path)
     assert not (tmp_path / "boom").exists()
 
 

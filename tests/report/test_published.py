@@ -208,7 +208,7 @@ def test_what_the_plan_says_of_a_model_is_enough(tmp_path):
     plan = Plan(
         yaml.safe_load((registry.ROOT / "config/fewshot.yaml").read_text(encoding="utf-8")) | {"results": str(tmp_path)}
     )
-    few = next(job for job in plan.cells if plan.requests[job.record].entry["name"] == "fap")
+    few = next(job for job in plan.cells if plan.requests[job.record].model.name == "fap")
     told = collect.model(plan, few)
     assert told["recipe"]["shots"] == 16 and told["settings"]["depth"] == 0
     assert set(beside([cell(model=told, dataset={"name": "coop-dtd"})]).trained_on) == {"imagenet-16-shot"}

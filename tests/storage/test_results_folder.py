@@ -45,7 +45,7 @@ def test_one_folder_has_one_spelling(mini, spelling, monkeypatch):
     """Snakemake takes `results//x` for another file than `results/x`, and made everything again."""
     monkeypatch.setenv("PWD_OF_TEST", ".")
     plan, usual = plan_with(mini, spelling), plan_with(mini, "results")
-    assert plan.config["results"] == "results" and plan.results == usual.results
+    assert plan.config.results == "results" and plan.results == usual.results
     assert {job.record: job.hash for job in plan.jobs.values()} == {j.record: j.hash for j in usual.jobs.values()}
 
 
@@ -85,7 +85,7 @@ def test_the_working_directory_of_another_place_holds_no_results(mini, tmp_path,
     for name in (".", "..", str(tmp_path / "run"), ".snakemake/x"):
         with refused("^results: "):
             complete.complete({**mini, "results": name})
-    assert complete.complete({**mini, "results": "../results"})["results"] == "../results"
+    assert complete.complete({**mini, "results": "../results"}).results == "../results"
 
 
 @pytest.fixture

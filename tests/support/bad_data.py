@@ -10,11 +10,13 @@ from PIL import Image
 from support import archives
 from support.preparing import run, spec_of
 from support.project import refused
+from zsr.config.datasets import definition
+from zsr.config.entries import DatasetDefinition
 
 CLASSES = ["cat", "dog"]
 
 
-def folders(root: Path, extra: dict[str, bytes] | None = None) -> dict:
+def folders(root: Path, extra: dict[str, bytes] | None = None) -> DatasetDefinition:
     """A dataset of the user's own: two class folders of PNGs, and more files; returns what the config says of it."""
     files = {
         "cat/1.png": archives.picture(1, kind="PNG"),
@@ -29,22 +31,22 @@ def folders(root: Path, extra: dict[str, bytes] | None = None) -> dict:
     return own(count=len(pictures))
 
 
-def own(reader: str = "folder", count: int = 2, **changes: object) -> dict:
-    from zsr.config.datasets import definition
-
+def own(reader: str = "folder", count: int = 2, **changes: object) -> DatasetDefinition:
     entry = {"name": "own", "reader": reader, "splits": {"test": count}, "classes": CLASSES, **changes}
     if reader == "folder" and "options" not in changes:
         entry["options"] = {"inside": ""}
-    return definition({"data": [entry]}, "own", "test")
+    return definition([entry], "own", "test")
 
 
-def prepare_test(found: dict, out: Path, transform: str = "16-bilinear", count: int | None = -1, **changes: object):
+def prepare_test(
+    found: DatasetDefinition, out: Path, transform: str = "16-bilinear", count: int | None = -1, **changes: object
+):
     """Images, labels and facts of its test split; `count` is how many images the definition promises."""
-    count = found["splits"]["test"] if count == -1 else count
+    count = found.splits["test"] if count == -1 else count
     return run(spec_of(found, "test", transform, count) | changes, out)
 
 
-def fails(found: dict, out: Path, match: str, **changes: object) -> None:
+def fails(found: DatasetDefinition, out: Path, match: str, **changes: object) -> None:
     """One line that says `match`, and no result."""
     with refused(match):
         prepare_test(found, out, **changes)

@@ -1,5 +1,6 @@
 """Prepare a miniature split outside of Snakemake, as the job `prepare` does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,26 +8,27 @@ import numpy as np
 from support.archives import KEYS
 from zsr import registry
 from zsr.config.datasets import definition, source_of
+from zsr.config.entries import DatasetDefinition
 from zsr.data import prepared
 from zsr.hashing import canonical, file_digest, short_hash
 
 
-def define(name: str, **changes: object) -> dict:
+def define(name: str, **changes: object) -> DatasetDefinition:
     """The dataset with the miniature's classes and sizes, and with checksums that fit no miniature taken out."""
     entry: dict[str, object] = {"name": "mini", "like": name}
     if name in KEYS:
         entry |= {"classes": [f"class {i}" for i in range(len(KEYS[name]))], "keys": KEYS[name]}
-    found = definition({"data": [{**entry, **changes}]}, "mini", "test")
-    plain = [{k: v for k, v in file.items() if k in ("path", "unpacked", "splits", "urls")} for file in found["files"]]
-    return found if "files" in changes else {**found, "files": plain}
+    found = definition([{**entry, **changes}], "mini", "test")
+    plain = tuple(file._replace(md5=None, sha256=None, bytes=None) for file in found.files)
+    return found if "files" in changes else replace(found, files=plain)
 
 
-def spec_of(found: dict, split: str, transform: str, count: int | None, limit: float = 100) -> dict:
+def spec_of(found: DatasetDefinition, split: str, transform: str, count: int | None, limit: float = 100) -> dict:
     """The spec of the preparation."""
-    found = {**found, "splits": {**found["splits"], split: count or found["splits"][split]}}
+    found = replace(found, splits={**found.splits, split: count or found.splits[split]})
     base = {
-        "reader": found["reader"],
-        "options": found["options"],
+        "reader": found.reader,
+        "options": found.options,
         "split": split,
         "count": count,
         "transform": transform,

@@ -20,12 +20,11 @@ from support.project import ROOT
 
 from zsr import registry
 from zsr.checks.required_files import check_variables
-from zsr.config import dual_encoders
 from zsr.config.datasets import definition
 from zsr.env_paths import expand
 from zsr.errors import ZsrError
 from zsr.evaluation.class_embeddings import class_embeddings
-from zsr.hashing import file_digest
+from zsr.hashing import encoder_digest, file_digest
 from zsr.models import dual_parts, weights
 from zsr.models.backbone import Backbone
 from zsr.plan.plan import Plan
@@ -118,7 +117,7 @@ def png(image: np.ndarray) -> bytes:
 def told(out: Path, count: int, **entry: object) -> list[str] | None:
     """The captions that are prepared of a set of the config's own."""
     entry = {"name": "mine", "splits": {"train": count}, "size": 32, **entry}
-    spec = spec_of(definition({"data": [entry]}, "mine", "test"), "train", "native", count)
+    spec = spec_of(definition([entry], "mine", "test"), "train", "native", count)
     reader = registry.load("data/readers", spec["reader"])(**spec["options"])
     out.mkdir(exist_ok=True)
     return reader.prepare(spec, out / "images.npy", out / "labels.npy", "key")[1]
@@ -187,11 +186,11 @@ def test_captions_follow_half_of_the_classes(tmp_path, monkeypatch):
 
 def test_a_variant_under_another_reader_keeps_names_and_prompts_alone(tmp_path):
     entry = {"name": "mine", "like": "cifar10", "reader": "parquet", "options": {"path": "x.parquet"}}
-    found = definition({"data": [{**entry, "splits": {"test": 7}, "templates": "openai"}]}, "mine", "test")
-    assert found["classes"][0] == "airplane" and len(found["templates"]) == 18
-    assert found["splits"] == {"test": 7} and found["files"] == [] and "archive" not in found["options"]
+    found = definition([{**entry, "splits": {"test": 7}, "templates": "openai"}], "mine", "test")
+    assert found.classes[0] == "airplane" and len(found.templates) == 18
+    assert found.splits == {"test": 7} and found.files == () and "archive" not in found.options
     with pytest.raises(ZsrError, match="the key 'splits' is missing"):
-        definition({"data": [entry]}, "mine", "test")
+        definition([entry], "mine", "test")
 
 
 # -- the rule ---------------------------------------------------------------------------------------------------------
@@ -284,7 +283,7 @@ def test_zero_shot_accuracy_of_the_real_dual_encoder():
     dual = config["backbones"][0]["dual"]
     image, projection = (Path(expand(dual[part]["weights"])) for part in ("image", "projection"))
     folder = Path(expand(dual["text"]["sentence"]))
-    assert dual_encoders.encoder_digest(folder) == dual["text"]["sha256"]
+    assert encoder_digest(folder) == dual["text"]["sha256"]
     text, tensors = dual_parts.text_of("sentence", finder(folder), "text")
     vision = {"timm_model_name": dual["image"]["timm"], "image_size": 224, "settings": {}}
     planned = PLANNED | {"vision_cfg": vision, "mean": dual["image"]["mean"], "std": dual["image"]["std"]}
@@ -292,12 +291,12 @@ def test_zero_shot_accuracy_of_the_real_dual_encoder():
     dual_parts.project(made, dual_parts.projection(projection), projection)
     made.clip.eval()
     five = next(entry for entry in config["data"] if entry["name"] == "cifar10-2k")
-    about = definition({"data": [five]}, "cifar10-2k", "test")
+    about = definition([five], "cifar10-2k", "test")
     table = pd.read_parquet(expand(five["options"]["path"].replace("{split}", "test")))[::4]  # 500 of them
     pictures = [np.asarray(Image.open(io.BytesIO(content)).convert("RGB")) for content in table["image"]]
     pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     pixels = (pixels - torch.tensor(made.mean).view(3, 1, 1)) / torch.tensor(made.std).view(3, 1, 1)
-    head = class_embeddings(made, about["classes"], about["templates"])
+    head = class_embeddings(made, about.classes, about.templates)
     with torch.no_grad():
         nearest = torch.cat([(made.visual(part) @ head.T).argmax(1) for part in pixels.split(50)])
     assert (nearest.numpy() == table["label"].to_numpy()).mean() == pytest.approx(0.595, abs=0.05)

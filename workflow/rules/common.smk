@@ -75,10 +75,10 @@ def planned():
 
 
 PLAN = planned()
-RESULTS = PLAN.config["results"]
-tell_jobs(PLAN.config)
-DEVICE = PLAN.config["device"]
-THREADS = PLAN.config["threads"]
+RESULTS = PLAN.config.results
+tell_jobs(PLAN.config.data_root, PLAN.config.download)
+DEVICE = PLAN.config.device
+THREADS = PLAN.config.threads
 
 # Jobs find the library of this checkout; how many cells share a card changes no result, so it is in no spec.
 # They ignore Ctrl-C: zsr/jobs/ctrl_c.py asks them to stop.
@@ -87,7 +87,7 @@ HOOKS = workflow.is_main_process and not getattr(
 )
 shell.prefix(
     ("trap '' INT; " if HOOKS else "")
-    + f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 PYTHONUTF8=1 ZSR_CELLS_PER_GPU={PLAN.config['cells_per_gpu']}; "
+    + f"export PYTHONPATH={quote(ROOT)} PYTHONHASHSEED=0 PYTHONUTF8=1 ZSR_CELLS_PER_GPU={PLAN.config.cells_per_gpu}; "
 )
 
 

@@ -34,7 +34,7 @@ def changed(plan: Plan, job: PlannedJob) -> Path | None:
     for name, state in made.get("states", {}).items():
         if unset(name):
             continue
-        place = data_root(plan.config) / job.spec["source"]["folder"] / expand(name)
+        place = data_root(plan.config.data_root) / job.spec["source"]["folder"] / expand(name)
         if place.is_file() and state_of(place) != state and known_digest(place) != made["files"][name]:
             return place
     return None

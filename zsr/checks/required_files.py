@@ -99,7 +99,7 @@ class Room:
 def room(plan: Plan) -> list[Room]:
     """What will be written, for each kind of file."""
     prepared = sum(size_of(plan, job) for job in preparations(plan) if not (plan.results / job.record).is_file())
-    fetched = sum(need.bytes for need in missing(plan)) if plan.config["download"] else 0
+    fetched = sum(need.bytes for need in missing(plan)) if plan.config.download else 0
     rooms = []
     for purpose, folder, size in (("prepared images", plan.results, prepared), ("archives", data_root(), fetched)):
         folder = nearest_existing(folder)
@@ -124,9 +124,9 @@ def size_of(plan: Plan, job: PlannedJob) -> int:
     spec = job.spec
     if spec["encoded"]:
         return sum(entry.get("bytes") or 0 for entry in spec["source"]["files"])
-    definition = plan.config["datasets"][job.wildcards["dataset"]]
-    count = spec["count"] or definition["splits"][spec["split"]]
-    return count * (pixels(spec["transform"], definition) or 0)
+    definition = plan.config.datasets[job.wildcards["dataset"]]
+    count = spec["count"] or definition.splits[spec["split"]]
+    return count * (pixels(spec["transform"], definition.size) or 0)
 
 
 def shortages(plan: Plan) -> list[str]:

@@ -44,7 +44,7 @@ def rescore_cells(plan: Plan, jobs: list[PlannedJob]) -> VerifySummary:
     """Check every cell; those of one model and one dataset share a network and its clean predictions."""
     summary = VerifySummary()
     progress = Progress("verify", len(jobs))
-    torch.set_num_threads(plan.config["threads"])
+    torch.set_num_threads(plan.config.threads)
     order = sorted(jobs, key=lambda job: (*_model_and_data(job), job.record))
     for _, same in groupby(order, key=_model_and_data):
         pair = None
@@ -119,18 +119,18 @@ def read_ordered_rows(plan: Plan, job: PlannedJob, record: dict) -> Rows:
 
 def recount_tables(plan: Plan, rows: dict[str, Rows]) -> Recount:
     """The tables checked against the rows of all cells."""
-    worst = {protocol["name"]: protocol["worst_case"] for protocol in plan.config["protocols"]}
+    worst = {name: protocol.worst_case for name, protocol in plan.config.protocols.items()}
     cells = []
     for job in plan.cells:
-        asked, mine = plan.requests[job.record], rows[job.record]
-        about = collect.about(plan, asked.entry, asked.dataset)
+        request, mine = plan.requests[job.record], rows[job.record]
+        about = collect.about(plan, request.model, request.dataset)
         cells.append(
             CellRows(
                 protocol=job.wildcards["protocol"],
                 id=job.wildcards["model"],
-                backbone=asked.backbone,
-                dataset=asked.dataset,
-                attack=collect.label(plan, job),
+                backbone=request.backbone,
+                dataset=request.dataset,
+                attack=collect.label(request),
                 eps=job.spec["eps"],
                 is_source=about["is_source"],
                 shares_words=about["shares_words"],

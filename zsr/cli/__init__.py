@@ -10,8 +10,8 @@ from types import ModuleType
 
 from zsr.checks.checkout import refuse_other_checkout
 from zsr.cli.values import name_of_file, refusing
-from zsr.config import complete
 from zsr.config.device import refuse_other_device
+from zsr.config.text import read
 from zsr.errors import ROOM, ZsrError, system_error
 from zsr.plan.plan import Plan
 
@@ -82,7 +82,7 @@ def _refused_file(error: OSError) -> ZsrError:
 def plan_of(given: argparse.Namespace) -> Plan:
     """The plan of the config that the command line names."""
     with refusing("--configfile", given.configfile):
-        raw = complete.read(Path(given.configfile))
+        raw = read(Path(given.configfile))
     plan = Plan(raw)
     refuse_other_device(raw, plan)
     return plan

@@ -16,13 +16,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
-    tell_jobs(plan.config)
+    tell_jobs(plan.config.data_root, plan.config.download)
     required_files.check_variables(plan)
     counts: Counter = Counter()
     bad = False
     for need in required_files.files(plan, given.deep):
         counts[need.state] += 1
-        fetched = need.state == "missing" and plan.config["download"] and _has_link(plan, need)
+        fetched = need.state == "missing" and plan.config.download and _has_link(plan, need)
         size = gigabytes(need.bytes) if need.bytes else "size unknown"
         print(f"{'to fetch' if fetched else need.state:9} {need.dataset:20} {need.path} ({size})")
         if need.advice and not fetched:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from zsr.cli import plan_of
-from zsr.config import complete
+from zsr.config.text import read
 from zsr.errors import ZsrError, system_error
 from zsr.plan.plan import Plan
 from zsr.storage import layout, run_lock
@@ -60,7 +60,7 @@ def prune(plan: Plan, given: argparse.Namespace) -> int:
 
 def _other(plan: Plan, path: Path) -> Plan:
     """The plan of another config whose results lie in the same folder."""
-    other = Plan(complete.read(path))
+    other = Plan(read(path))
     if other.results.resolve() != plan.results.resolve():
         raise ZsrError(f"--keep {path}: its results lie in {other.results}, not in {plan.results}; leave it out")
     return other

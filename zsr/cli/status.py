@@ -114,7 +114,7 @@ def _summary(left: dict[PlannedJob, float | None], plan: Plan, cores: int) -> st
     if not left:
         return "everything is done"
     known = [cost for cost in left.values() if cost is not None]
-    side = max(1, cores // plan.config["threads"]) if plan.config["device"] == "cpu" else 1
+    side = max(1, cores // plan.config.threads) if plan.config.device == "cpu" else 1
     unknown = len(left) - len(known)
     line = f"{len(left)} of {len(plan.jobs)} jobs left"
     if known:

@@ -1,11 +1,13 @@
 """Datasets as the config means them: the files of zsr/data/sets/, with the config's own entries over them."""
 
-import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from zsr import registry
+from zsr.config.entries import DatasetDefinition, DatasetFile, Written
 from zsr.config.settings import settings_of
+from zsr.data import transforms
 from zsr.data.set_files import SETS, set_file, table
-from zsr.data.transforms import parse, pixels
 from zsr.errors import ZsrError, short, unknown
 
 VARIED, LARGEST = "varied", 4096  # of `size`
@@ -17,10 +19,10 @@ def known_datasets() -> list[str]:
     return sorted(path.stem for path in SETS.glob("*.yaml"))
 
 
-def datasets_used(config: dict) -> dict[str, str]:
+def datasets_used(written: Written) -> dict[str, str]:
     """dataset -> the first place of the config that names it."""
     used: dict[str, str] = {}
-    for i, backbone in enumerate(config["backbones"]):
+    for i, backbone in enumerate(written["backbones"]):
         if "pretrain" in backbone:
             used.setdefault(backbone["pretrain"]["dataset"], f"backbones[{i}].pretrain.dataset")
             for j, name in enumerate(backbone["pretrain"].get("texts", [])):
@@ -28,55 +30,80 @@ def datasets_used(config: dict) -> dict[str, str]:
         learn = backbone.get("dual", {}).get("projection", {}).get("learn")
         if learn:
             used.setdefault(learn["dataset"], f"backbones[{i}].dual.projection.learn.dataset")
-    used.setdefault(config["finetune"]["dataset"], "finetune.dataset")
-    for i, model in enumerate(config["models"]):
+    used.setdefault(written["finetune"]["dataset"], "finetune.dataset")
+    for i, model in enumerate(written["models"]):
         if "dataset" in model["recipe"]:
             used.setdefault(model["recipe"]["dataset"], f"models[{i}].recipe.dataset")
-    for i, protocol in enumerate(config["protocols"]):
+    for i, protocol in enumerate(written["protocols"]):
         for j, name in enumerate(protocol["datasets"]):
             used.setdefault(name, f"protocols[{i}].datasets[{j}]")
     return used
 
 
-def definition(config: dict, name: str, where: str) -> dict:
-    """The complete definition of a dataset: the config's entry over the file's."""
-    own = {entry["name"]: entry for entry in config["data"]}
-    if name in own:
-        entry = {key: value for key, value in own[name].items() if key not in ("name", "like")}
-        base = own[name].get("like", name if name in known_datasets() else None)
-        if base is not None and base not in known_datasets():
-            raise unknown("dataset", base, known_datasets(), f"data '{name}'.like")
-        found = _merge(_base(base, entry), _with_keys(set_file(base), entry, f"data '{name}'")) if base else entry
-    elif name in known_datasets():
-        found = copy.deepcopy(set_file(name))
-    else:
-        raise unknown("dataset", name, set(own) | set(known_datasets()), where)
-    if "files" in own.get(name, {}):
-        found.pop("set", None)  # its links and advice are of other files
-    _check_size(found.get("size"), f"data '{name}'.size")
+def definition(data: Sequence[Written], name: str, where: str) -> DatasetDefinition:
+    """The complete definition of a dataset: the entry that `data` has for it over its file."""
+    own = {entry["name"]: entry for entry in data}
+    written = _written(own, name, where)
+    _check_size(written.get("size"), f"data '{name}'.size")
     for key in ("reader", "splits"):
-        if key not in found:
+        if key not in written:
             raise ZsrError(f"data '{name}': the key '{key}' is missing; a dataset needs a reader and its splits' sizes")
-    found["options"] = settings_of(
-        "data/readers", found["reader"], found.get("options", {}), f"dataset '{name}'.options"
-    )
-    found.setdefault("folder", name)
-    found.setdefault("files", [])
-    _name_classes(found, f"dataset '{name}'")
-    classes = found["classes"]
+    where = f"dataset '{name}'"
+    options = settings_of("data/readers", written["reader"], written.get("options", {}), f"{where}.options")
+    classes, keys, all_classes = _classes(written, where)
     if len(set(classes)) != len(classes):
         twice = next(c for c in classes if classes.count(c) > 1)
-        raise ZsrError(f"dataset '{name}': the class name '{twice}' stands twice; a prompt must mean one class")
-    _choose_templates(found, f"dataset '{name}'")
-    for paper, transform in found.get("transforms", {}).items():
-        parse(transform, f"data '{name}'.transforms.{short(paper)}")
-    if strange := [split for split in found.get("encoded", ()) if split not in found["splits"]]:
-        raise unknown("split", strange[0], found["splits"], f"dataset '{name}'.encoded")
-    found["uncounted"] = _uncounted(found, own.get(name, {}))
-    found.setdefault("labelled", bool(classes))
-    for key in ("source", "licence", "about"):
-        found.setdefault(key, "")
-    return found
+        raise ZsrError(f"{where}: the class name '{twice}' stands twice; a prompt must mean one class")
+    templates = _templates(written, where)
+    for paper, transform in written.get("transforms", {}).items():
+        transforms.parse(transform, f"data '{name}'.transforms.{short(paper)}")
+    splits, encoded = written["splits"], written.get("encoded", ())
+    if strange := [split for split in encoded if split not in splits]:
+        raise unknown("split", strange[0], splits, f"{where}.encoded")
+    half = written.get("half", "all")
+    uncounted = () if half == "all" else sorted(splits.keys() - own.get(name, {}).get("splits", {}).keys())
+    return DatasetDefinition(
+        name=name,
+        reader=written["reader"],
+        options=options,
+        splits=splits,
+        uncounted=tuple(uncounted),
+        size=written.get("size"),
+        classes=tuple(classes),
+        keys=tuple(keys),
+        all_classes=all_classes,
+        half=half,
+        templates=tuple(templates),
+        transforms=written.get("transforms", {}),
+        encoded=tuple(encoded),
+        folder=written.get("folder", name),
+        files=tuple(DatasetFile(**file) for file in written.get("files", [])),
+        set_file=written.get("set"),
+        missing=written.get("missing", ""),
+        labelled=written.get("labelled", bool(classes)),
+        about=written.get("about", ""),
+        citation=written.get("source", ""),
+        licence=written.get("licence", ""),
+        written=written,
+    )
+
+
+def _written(own: Mapping[str, Written], name: str, where: str) -> dict[str, Any]:
+    """What the config and the set's file write of a dataset; the config's keys stand over the file's."""
+    if name not in own:
+        if name not in known_datasets():
+            raise unknown("dataset", name, set(own) | set(known_datasets()), where)
+        return set_file(name)
+    entry = {key: value for key, value in own[name].items() if key not in ("name", "like")}
+    base = own[name].get("like", name if name in known_datasets() else None)
+    if base is None:
+        return entry
+    if base not in known_datasets():
+        raise unknown("dataset", base, known_datasets(), f"data '{name}'.like")
+    merged = _merge(_base(base, entry), _with_keys(set_file(base), entry, f"data '{name}'"))
+    if "files" in entry:
+        merged.pop("set", None)  # its links and advice are of other files
+    return merged
 
 
 def _check_size(size: int | str | None, where: str) -> None:
@@ -85,7 +112,7 @@ def _check_size(size: int | str | None, where: str) -> None:
         raise ZsrError(f"{where}: '{short(size)}' is neither '{VARIED}' nor a number of pixels from 1 to {LARGEST}")
 
 
-def _base(name: str, over: dict) -> dict:
+def _base(name: str, over: Written) -> dict[str, Any]:
     """A set's file; under another reader only what it says of classes and prompts, for its files are others."""
     found = set_file(name)
     if over.get("reader", found["reader"]) == found["reader"]:
@@ -93,7 +120,7 @@ def _base(name: str, over: dict) -> dict:
     return {key: value for key, value in found.items() if key not in OF_FILES}
 
 
-def _with_keys(base: dict, entry: dict, where: str) -> dict:
+def _with_keys(base: Written, entry: Written, where: str) -> Written:
     """An entry that names each class of the set's table otherwise: what the same source calls them stays."""
     file, names = base.get("classes"), entry.get("classes")
     same = entry.get("reader", base["reader"]) == base["reader"]
@@ -109,31 +136,30 @@ def _keys(columns: dict[str, list[str]]) -> list[str]:
     return [] if set(columns["key"]) == {"-"} else columns["key"]
 
 
-def _name_classes(found: dict, where: str) -> None:
-    """Class names and, where the source calls its classes something else, their `keys`: lists, or columns of a file."""
-    classes = found.setdefault("classes", [])
-    found.setdefault("keys", [])
+def _classes(written: Written, where: str) -> tuple[list[str], list[str], int]:
+    """(class names; what the source calls each of all its classes, or nothing; how many classes the source has).
+
+    Both are lists, or columns of a file.
+    """
+    classes, keys = written.get("classes", []), written.get("keys", [])
     if isinstance(classes, str):
         columns = _table(classes, where)
-        column = found.get("names", next(iter(columns.keys() - {"key"})) if len(columns) == 2 else "")
+        column = written.get("names", next(iter(columns.keys() - {"key"})) if len(columns) == 2 else "")
         if column not in columns or column == "key":
             raise unknown("value", column, columns.keys() - {"key"}, f"{where}.names")
-        found["classes"] = columns[column]
-        found["keys"] = _keys(columns)
-    if found["keys"] and len(found["keys"]) != len(found["classes"]):
-        raise ZsrError(f"{where}: {len(found['keys'])} keys and {len(found['classes'])} classes; give one key a class")
-    half = found.setdefault("half", "all")
+        classes, keys = columns[column], _keys(columns)
+    if keys and len(keys) != len(classes):
+        raise ZsrError(f"{where}: {len(keys)} keys and {len(classes)} classes; give one key a class")
+    half = written.get("half", "all")
     if half not in ("all", "base", "new"):
         raise unknown("value", half, ("all", "base", "new"), f"{where}.half")
-    found["of"] = len(found["classes"])  # how many classes the source has
-    if half != "all":  # CoOp's base-to-new: the first half of the classes, rounded up, and the rest
-        middle = (found["of"] + 1) // 2
-        found["classes"] = found["classes"][:middle] if half == "base" else found["classes"][middle:]
+    middle = _middle(len(classes))
+    return {"all": classes, "base": classes[:middle], "new": classes[middle:]}[half], keys, len(classes)
 
 
-def _uncounted(found: dict, entry: dict) -> list[str]:
-    """The splits of a half whose number of images only the source knows: the file's `splits` are of all classes."""
-    return [] if found["half"] == "all" else sorted(found["splits"].keys() - entry.get("splits", {}).keys())
+def _middle(classes: int) -> int:
+    """CoOp's base-to-new: the first half of the classes, rounded up, and the rest."""
+    return (classes + 1) // 2
 
 
 def _table(name: str, where: str) -> dict[str, list[str]]:
@@ -143,65 +169,103 @@ def _table(name: str, where: str) -> dict[str, list[str]]:
     return table(name)
 
 
-def _choose_templates(found: dict, where: str) -> None:
+def _templates(written: Written, where: str) -> list[str]:
     """`templates` is a list, or the name of one of the dataset's `prompts`."""
-    templates = found.setdefault("templates", ["a photo of a {}"])
+    templates = written.get("templates", ["a photo of a {}"])
     if isinstance(templates, str):
-        prompts = found.get("prompts", {})
+        prompts = written.get("prompts", {})
         if templates not in prompts:
             raise unknown("prompts", templates, prompts, f"{where}.templates")
         templates = prompts[templates]
         if isinstance(templates, str):
             templates = (SETS / templates).read_text(encoding="utf-8").splitlines()
-        found["templates"] = list(templates)
+    return list(templates)
 
 
-def _merge(base: dict, over: dict) -> dict:
-    merged = copy.deepcopy(base)
-    for key, value in over.items():
-        merged[key] = {**merged[key], **value} if isinstance(merged.get(key), dict) else value
-    return merged
+def _merge(base: Written, over: Written) -> dict[str, Any]:
+    return {**base, **{key: _over(base.get(key), value) for key, value in over.items()}}
 
 
-def need_split(config: dict, dataset: str, split: str, where: str) -> int:
-    splits = config["datasets"][dataset]["splits"]
-    if split not in splits:
-        raise unknown("split", split, splits, f"{where} of '{dataset}'")
-    return splits[split]
+def _over(base: object, value: Any) -> Any:
+    """A value over another; of two mappings, key by key."""
+    return {**base, **value} if isinstance(base, dict) else value
 
 
-def has_captions(about: dict) -> bool:
+# -- what others ask of a definition ---------------------------------------------------------------------------------
+
+
+def need_split(definition: DatasetDefinition, split: str, where: str) -> int:
+    """The number of images of a split."""
+    if split not in definition.splits:
+        raise unknown("split", split, definition.splits, f"{where} of '{definition.name}'")
+    return definition.splits[split]
+
+
+def transform_of(definition: DatasetDefinition, name: str, where: str) -> str:
+    """What the name of a transform, or of a paper, means for a dataset."""
+    return transforms.choose(name, definition.transforms, definition.size, where)
+
+
+def has_captions(definition: DatasetDefinition) -> bool:
     """Whether a set's reader gives captions."""
-    return bool(about["options"].get("caption") or about["options"].get("captions"))
+    return bool(definition.options.get("caption") or definition.options.get("captions"))
 
 
-def need_words(about: dict, dataset: str, where: str) -> None:
+def need_words(definition: DatasetDefinition, where: str) -> None:
     """Pairs of images and texts need captions, or labels whose classes have names."""
-    if not has_captions(about) and not (about["classes"] and about["labelled"]):
-        raise ZsrError(f"{where}: '{dataset}' has neither captions nor labels with class names; nothing to learn from")
+    if not has_captions(definition) and not (definition.classes and definition.labelled):
+        raise ZsrError(
+            f"{where}: '{definition.name}' has neither captions nor labels with class names; nothing to learn from"
+        )
 
 
-def source_of(definition: dict, split: str, transform: str, limit: float) -> dict:
+def prompts_of(definition: DatasetDefinition) -> dict[str, object]:
+    """What a spec says of a dataset's classes."""
+    return {"classes": definition.classes, "templates": definition.templates}
+
+
+def source_of(definition: DatasetDefinition, split: str, transform: str, limit: float) -> dict[str, object]:
     """What the spec of a preparation holds beside the reader's options, where the images lie in files.
 
-    Links are left out: another mirror gives the same bytes.
+    Links are left out where the set's file has them: another mirror gives the same bytes.
     """
-    if not registry.describe("data/readers", definition["reader"]).constants.get("from_files"):
+    if not registry.describe("data/readers", definition.reader).constants.get("from_files"):
         return {}
-    kept = ("path", "md5", "sha256", "bytes", "unpacked", *(() if "set" in definition else ("urls",)))
-    files = [entry for entry in definition["files"] if split in entry.get("splits", [split])]
-    classes, half = definition["of"], definition["half"]
-    middle = (classes + 1) // 2
+    of_set = definition.set_file is not None
+    kept = ("path", "md5", "sha256", "bytes", "unpacked", *(() if of_set else ("urls",)))
+    files = [file for file in definition.files if file.splits is None or split in file.splits]
+    classes = definition.all_classes
+    middle = _middle(classes)
     source = {
-        "folder": definition["folder"],
-        "set": definition.get("set"),
-        "files": [{key: entry[key] for key in kept if key in entry} for entry in files],
-        "keys": definition["keys"],
+        "folder": definition.folder,
+        "set": definition.set_file,
+        "files": [{key: value for key in kept if (value := getattr(file, key)) is not None} for file in files],
+        "keys": list(definition.keys),
         "classes": classes,
-        "missing": "" if "set" in definition else definition.get("missing", ""),
-        "half": {"all": None, "base": [0, middle], "new": [middle, classes]}[half],
+        "missing": "" if of_set else definition.missing,
+        "half": {"all": None, "base": [0, middle], "new": [middle, classes]}[definition.half],
     }
-    size = pixels(transform, definition)
-    large = size is not None and size * definition["splits"][split] > limit * 1e9
-    known = {"source": source, "encoded": split in definition.get("encoded", ()) or large}
-    return {**known, "count": None} if split in definition["uncounted"] else known
+    size = transforms.pixels(transform, definition.size)
+    large = size is not None and size * definition.splits[split] > limit * 1e9
+    known = {"source": source, "encoded": split in definition.encoded or large}
+    return {**known, "count": None} if split in definition.uncounted else known
+
+
+def facts_of(definition: DatasetDefinition) -> dict[str, object]:
+    """All that is known of a dataset, as the spec of the tables counts it."""
+    return {
+        **definition.written,
+        "options": definition.options,
+        "folder": definition.folder,
+        "files": definition.written.get("files", []),
+        "classes": definition.classes,
+        "keys": definition.keys,
+        "half": definition.half,
+        "of": definition.all_classes,
+        "templates": definition.templates,
+        "uncounted": definition.uncounted,
+        "labelled": definition.labelled,
+        "about": definition.about,
+        "source": definition.citation,
+        "licence": definition.licence,
+    }

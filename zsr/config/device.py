@@ -6,11 +6,10 @@ changed and not the config, that is refused instead.
 """
 
 import ast
-import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -31,7 +30,7 @@ NO_GPU = (
 )
 
 
-def resolve_auto(raw: dict) -> dict:
+def resolve_auto(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """The config with a device in place of `auto`."""
     return {**raw, "device": detected_device()} if raw.get("device") == AUTO else raw
 
@@ -58,6 +57,8 @@ def driver_gpus() -> int:
     """Number of GPUs that the driver shows (CUDA_VISIBLE_DEVICES, ZSR_GPUS). A broken driver is an error."""
     if os.environ.get("ZSR_GPUS", "all") == "":
         return 0
+    import ctypes  # 2 ms: only where `auto` is to be resolved, or a GPU is needed
+
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -77,15 +78,15 @@ def torch_has_cuda() -> bool:
         return True  # another environment runs the jobs
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "cuda":
-            return ast.unparse(node.value) != "None"
+            return node.value is None or ast.unparse(node.value) != "None"
     return True
 
 
-def refuse_other_device(raw: dict, plan: "Plan") -> None:
+def refuse_other_device(raw: Mapping[str, Any], plan: "Plan") -> None:
     """Refuse to replace results because `auto` is another device than when they were made."""
     if raw.get("device") != AUTO:
         return
-    here = plan.config["device"]
+    here = plan.config.device
     there = next(devices_of_results(plan), here)  # the first is enough: no plan has two devices
     if there != here:
         raise ZsrError(
@@ -103,7 +104,7 @@ def devices_of_results(plan: "Plan") -> Iterator[str]:
                 yield read_record(path)["spec"]["device"]
 
 
-def refuse_auto_on_cluster(raw: dict, local: bool) -> None:
+def refuse_auto_on_cluster(raw: Mapping[str, Any], local: bool) -> None:
     """`auto` is about the machine that plans; jobs that run on others need the device's name."""
     if raw.get("device") == AUTO and not local:
         raise ZsrError(

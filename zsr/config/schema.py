@@ -1,6 +1,6 @@
 """The shape of a config against its JSON schema: defaults filled in, the first mistake as one line with its place."""
 
-import copy
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -21,24 +21,27 @@ BOUNDS = {
 NO_LINE_END = r"(?!\n)"  # `$` matches before a line end too
 
 
-def check_schema(config: dict) -> None:
+def check_schema(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the schema's defaults; the first thing that has not its shape is a mistake."""
     from jsonschema import Draft202012Validator  # 0.2 s: only where a config is read
     from jsonschema.validators import extend
 
     schema = _schema()
     if "datasets" in config:
         raise unknown("key", "datasets", schema["properties"], "config")
-    _fill(config, schema, schema)
+    filled: dict[str, Any] = _filled(dict(config), schema, schema)
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: _whole(value))
     validator = extend(Draft202012Validator, type_checker=types)(schema)
-    errors = sorted(validator.iter_errors(config), key=lambda e: (len(e.absolute_path), e.message))
+    errors = sorted(validator.iter_errors(filled), key=lambda e: (len(e.absolute_path), e.message))
     if errors:
         raise _readable(errors[0])
+    return filled
 
 
 @cache
-def _schema() -> dict:
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    return schema
 
 
 def _whole(value: Any) -> bool:
@@ -46,19 +49,17 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _fill(value: Any, schema: dict, root: dict) -> None:
-    """Put the schema's defaults where a key is missing, depth first."""
+def _filled(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """A value with the schema's defaults where a key is missing, at every depth."""
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].rsplit("/")[-1]], **schema}
     if isinstance(value, dict):
-        for key, part in schema.get("properties", {}).items():
-            if key not in value and "default" in part:
-                value[key] = copy.deepcopy(part["default"])
-            if key in value:
-                _fill(value[key], part, root)
-    elif isinstance(value, list):
-        for item in value:
-            _fill(item, schema.get("items", {}), root)
+        parts = schema.get("properties", {})
+        defaults = {key: part["default"] for key, part in parts.items() if key not in value and "default" in part}
+        return {key: _filled(part, parts.get(key, {}), root) for key, part in {**value, **defaults}.items()}
+    if isinstance(value, list):
+        return [_filled(item, schema.get("items", {}), root) for item in value]
+    return value
 
 
 def _readable(error: Any) -> ZsrError:

@@ -1,9 +1,11 @@
 """Settings of components and recipes: what the config gives over a dataclass's defaults; names, types, ranges."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zsr import registry
+from zsr.config.entries import Settings, Written
 from zsr.epsilon import as_float, exact
 from zsr.errors import ZsrError, short, unknown
 
@@ -30,7 +32,7 @@ RECIPES = {
     **dict.fromkeys(("batch", "text_batch"), BATCH),
     "processes": Range(most=1024, above=True),
 }
-RANGES = {
+RANGES: dict[str, dict[str, Range]] = {
     "attacks": {
         **dict.fromkeys(("alpha_max", "beta", "rho", "share"), SHARE),
         "p_init": Range(most=1, above=True),
@@ -41,7 +43,7 @@ RANGES = {
 }
 
 
-def settings_of(kind: str, name: str, given: dict, where: str) -> dict:
+def settings_of(kind: str, name: str, given: Written, where: str) -> Settings:
     """The full settings of a component: its defaults, with what the config gives over them."""
     registry.component_path(kind, name, where)
     where = f"{where} ({name})"
@@ -50,9 +52,9 @@ def settings_of(kind: str, name: str, given: dict, where: str) -> dict:
     return complete
 
 
-def check_settings(known: dict[str, registry.Setting], given: dict, where: str) -> dict:
+def check_settings(known: Mapping[str, registry.Setting], given: Written, where: str) -> Settings:
     """Names and types of `given` against the fields of a dataclass; returns them with the defaults."""
-    complete = {key: setting.default for key, setting in known.items() if not setting.required}
+    complete: dict[str, Any] = {key: setting.default for key, setting in known.items() if not setting.required}
     for key, value in given.items():
         if key not in known:
             raise unknown("setting", key, known, where)
@@ -63,14 +65,14 @@ def check_settings(known: dict[str, registry.Setting], given: dict, where: str) 
     return complete
 
 
-def check_recipe(known: dict[str, registry.Setting], given: dict, where: str) -> dict:
+def check_recipe(known: Mapping[str, registry.Setting], given: Written, where: str) -> Settings:
     """The full settings of a training recipe."""
     complete = check_settings(known, given, where)
     _check_ranges(complete, RECIPES, where)
     return complete
 
 
-def _check_ranges(settings: dict, ranges: dict[str, Range], where: str) -> None:
+def _check_ranges(settings: Settings, ranges: Mapping[str, Range], where: str) -> None:
     """Every number of the settings against the range of its name."""
     for name, value in settings.items():
         for number in value if isinstance(value, (list, tuple)) else [value]:

@@ -7,11 +7,15 @@ keys and stop with a traceback where the text is no text; so each file is read h
 import json
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
 from zsr.errors import ZsrError, short, system_error
+
+T = TypeVar("T")
 
 DEEPEST = 30  # levels of lists and mappings
 PLAIN = {
@@ -20,7 +24,7 @@ PLAIN = {
 TEMPLATE = "__use_yte__"  # Snakemake would run the expressions of such a file
 
 
-def read(path: Path) -> dict:
+def read(path: Path) -> dict[str, Any]:
     """One config file as it was written; `zsr.plan.plan` completes it."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -62,9 +66,9 @@ class Strict(yaml.SafeLoader):
         super().__init__(stream)
         self._open: list[str | None] = []  # the anchors of what encloses the present node
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Count the levels, and refuse an alias of what it stands in: it would have no end."""
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it out
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) and event.anchor in self._open:
             raise ZsrError(f"line {line}: *{event.anchor} stands inside of what it repeats; take it out")
@@ -73,7 +77,7 @@ class Strict(yaml.SafeLoader):
         self._open.append(getattr(event, "anchor", None))
         node = super().compose_node(parent, index)
         self._open.pop()
-        if node.tag not in PLAIN or getattr(event, "tag", None) not in (None, "!", "tag:yaml.org,2002:str"):
+        if node and (node.tag not in PLAIN or getattr(event, "tag", None) not in (None, "!", "tag:yaml.org,2002:str")):
             raise yaml.YAMLError(f"line {line}: the tag {short(node.tag)}; a config has plain values alone")
         return node
 
@@ -104,11 +108,11 @@ class Strict(yaml.SafeLoader):
             raise _misread(node)
         return self._number(super().construct_yaml_float, node)
 
-    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> object:
+    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> date:
         """A date, which whoever looks at the values refuses by its key."""
         return self._number(super().construct_yaml_timestamp, node)
 
-    def _number(self, construct: Callable[[yaml.ScalarNode], object], node: yaml.ScalarNode) -> object:
+    def _number(self, construct: Callable[[yaml.ScalarNode], T], node: yaml.ScalarNode) -> T:
         try:
             return construct(node)
         except ValueError as error:  # the 45th of a month; more digits than Python reads

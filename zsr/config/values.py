@@ -24,7 +24,7 @@ class _Copy:
     def __init__(self) -> None:
         self.seen = 0
 
-    def of(self, value: Any, place: tuple, level: int) -> Any:
+    def of(self, value: Any, place: tuple[str | int, ...], level: int) -> Any:
         self.seen += 1
         if level > DEEPEST:
             raise ZsrError(f"{place_of(place[:4])}: more than {DEEPEST} lists and mappings inside each other")
@@ -41,7 +41,7 @@ class _Copy:
         return _scalar(value, place)
 
 
-def _scalar(value: Any, place: tuple) -> Any:
+def _scalar(value: Any, place: tuple[str | int, ...]) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ZsrError(f"{place_of(place)}: {value} is not a number that can be used; write a finite one")
     if isinstance(value, str):

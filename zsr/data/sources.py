@@ -24,16 +24,16 @@ from zsr.storage.records import write_json
 CHUNK = 1 << 22
 
 
-def data_root(config: dict | None = None) -> Path:
+def data_root(configured: str = "datasets") -> Path:
     """The folder below which each dataset has its own; a job has no config, and is told by the variable."""
-    told = os.environ.get("ZSR_DATA") or (config or {}).get("data_root") or "datasets"
+    told = os.environ.get("ZSR_DATA") or configured
     return Path(os.path.expandvars(told)).expanduser()
 
 
-def tell_jobs(config: dict) -> None:
-    """Set both variables from the config, for the jobs that inherit them; a data root that is set already stays."""
-    os.environ.setdefault("ZSR_DATA", config["data_root"])
-    if config["download"]:
+def tell_jobs(configured: str, fetch: bool) -> None:
+    """Put what the config says of both into the environment, which jobs inherit; a data root set there stays."""
+    os.environ.setdefault("ZSR_DATA", configured)
+    if fetch:
         os.environ["ZSR_DOWNLOAD"] = "1"
 
 

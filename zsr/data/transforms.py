@@ -11,6 +11,7 @@ Sizes and offsets round as torchvision's do, and Pillow resamples, so the bits a
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,16 +83,19 @@ def parse(name: str, where: str = "transform") -> Transform:
     return Transform(side, resize, bool(match[1]), match[4] != "-bilinear")
 
 
-def choose(name: str, definition: dict, where: str) -> str:
-    """What `name` (a transform or a family of papers) means for a dataset."""
+def choose(name: str, exceptions: Mapping[str, str], size: int | str | None, where: str) -> str:
+    """What `name` (a transform or a family of papers) means for a dataset, whose images have this size.
+
+    `exceptions`: what a family does with this dataset alone.
+    """
     if name in PAPERS:
-        name = definition.get("transforms", {}).get(name, PAPERS[name])
-    if parse(name, where).side is None and definition.get("size") == "varied":
+        name = exceptions.get(name, PAPERS[name])
+    if parse(name, where).side is None and size == "varied":
         raise ZsrError(f"{where}: its images differ in size; write transform: 224, 256-224-bilinear, or a paper's name")
     return name
 
 
-def pixels(name: str, definition: dict) -> int | None:
-    """Bytes of one prepared image; None where only the source knows."""
-    side = parse(name).side or definition.get("size")
+def pixels(name: str, size: int | str | None) -> int | None:
+    """Bytes of one prepared image of a dataset, whose images have this size; None where only the source knows."""
+    side = parse(name).side or size
     return 3 * side * side if isinstance(side, int) else None

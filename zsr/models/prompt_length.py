@@ -5,6 +5,9 @@ were initialised from ("a photo of a {}" under "a photo of a": the first M); wha
 So M = 2 leaves "of a circle" as words, and M = 16 without initial words stands before the class name (CoOp).
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from zsr.errors import ZsrError
 from zsr.models import word_tokenizer
 
@@ -24,12 +27,14 @@ def opening(template: str) -> str:
     return template.partition("{}")[0].strip()
 
 
-def templates_of(template: str, own: list[str]) -> list[str]:
+def templates_of(template: str, own: Sequence[str]) -> list[str]:
     """What prompts are made of: a method's one template for all datasets, or each dataset's own."""
     return list(own) if template == OWN else [template]
 
 
-def check_context(arch: dict | None, settings: dict, classes: list[str], own: list[str], where: str) -> None:
+def check_context(
+    arch: dict | None, settings: Mapping[str, Any], classes: Sequence[str], own: Sequence[str], where: str
+) -> None:
     """One line, before any job runs, for the first class whose prompt is too long with the learned context."""
     if settings["template"] != OWN and settings["template"].count("{}") != 1:
         raise ZsrError(f"{where}.settings.template: '{settings['template']}' must hold {{}} once, or be '{OWN}'")
@@ -55,7 +60,7 @@ def check_length(prompt: str, length: int, learned: int, room: int, where: str) 
         )
 
 
-def check_depth(arch: dict | None, settings: dict, where: str) -> None:
+def check_depth(arch: dict | None, settings: Mapping[str, Any], where: str) -> None:
     """One line for prompts in more layers than the towers have."""
     if arch is None:
         return  # a hub model whose config nobody has read yet: the job looks

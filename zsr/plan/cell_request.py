@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+from zsr.config.entries import AttackEntry, ModelEntry, ProtocolEntry
 from zsr.epsilon import eps_text
 
 
@@ -10,26 +11,26 @@ from zsr.epsilon import eps_text
 class CellRequest:
     """What the config asks for with one cell. The spec leaves its names out, since they change no number."""
 
-    protocol: dict
-    entry: dict  # of `models`
+    protocol: ProtocolEntry
+    model: ModelEntry
     backbone: str
     seed: int
     dataset: str
-    attack: dict
+    attack: AttackEntry
     eps: Fraction
 
     @property
     def train_eps(self) -> str | None:
         """ε of the fine-tuning, 0 where it saw clean images alone, None where there was none."""
-        if "published" in self.entry:
-            return eps_text(self.entry["published"]["eps"])
-        if not self.entry["trains"]:
+        if self.model.published:
+            return eps_text(self.model.published.eps)
+        if not self.model.trains:
             return None
-        return eps_text(self.entry["eps"]) if self.entry["attacked"] else "0"
+        return eps_text(self.model.eps) if self.model.attacked else "0"
 
     @property
     def trained_on(self) -> str | None:
         """The set that fine-tuning saw, None where there was none."""
-        if "published" in self.entry:
-            return self.entry["published"]["trained_on"]
-        return self.entry["source"]["dataset"] if self.entry["trains"] else None
+        if self.model.published:
+            return self.model.published.trained_on
+        return self.model.source_set.dataset if self.model.trains else None

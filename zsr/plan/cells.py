@@ -5,7 +5,7 @@ from dataclasses import replace
 from zsr.config import lineage, protocols
 from zsr.epsilon import eps_text
 from zsr.plan.cell_request import CellRequest
-from zsr.plan.graph import Graph, PlannedJob
+from zsr.plan.graph import Graph, PlannedJob, Spec
 from zsr.plan.upstream import UpstreamJobs, component, kind_of
 
 
@@ -27,40 +27,40 @@ class CellJobs:
             spec["follows"] = {role: _attack_and_eps(other) for role, other in earlier.items()}
         needs |= {role: self.add(other) for role, other in earlier.items()}
         wildcards = {
-            "protocol": request.protocol["name"],
+            "protocol": request.protocol.name,
             "model": needs["model"].wildcards["model"],
             "dataset": request.dataset,
-            "attack": request.attack["name"],
+            "attack": request.attack.name,
             "eps": eps_text(request.eps).replace("/", "_"),
         }
-        shards = protocols.shards(self.config, request.protocol, request.dataset)
+        shards = request.protocol.datasets[request.dataset].shards
         job = self._evaluation(shards, wildcards, spec, needs, self._roots(request))
         self.requests[job.record] = request
         return job
 
     def _needs(self, request: CellRequest) -> dict[str, PlannedJob]:
         """The model with its backbone and class embeddings, and the images."""
-        of = request.entry["name"], request.backbone, request.seed
-        protocol, dataset = request.protocol, request.dataset
+        of = request.model.name, request.backbone, request.seed
+        dataset, taken = request.dataset, request.protocol.datasets[request.dataset]
         return {
             "model": self.upstream.model(*of),
             "backbone": self.upstream.base(*of),
             "head": self.upstream.texts(*of, dataset),
-            "data": self.upstream.prepare(dataset, protocol["split"], protocol["transforms"][dataset]),
+            "data": self.upstream.prepare(dataset, taken.split, taken.transform),
         }
 
     def _surrogate_needs(self, request: CellRequest) -> dict[str, PlannedJob]:
         """The model that a transfer attack makes its examples on; nothing for other attacks."""
-        if not request.attack["source"]:
+        if request.attack.surrogate is None:
             return {}
-        entry = self.upstream.models[request.attack["source"]]
-        of = entry["name"], request.backbone, lineage.seed_of(entry, request.seed)
+        surrogate = self.config.models[request.attack.surrogate]
+        of = surrogate.name, request.backbone, lineage.seed_of(surrogate, request.seed)
         needs = {
             "surrogate": self.upstream.model(*of),
             "surrogate_head": self.upstream.texts(*of, request.dataset),
         }
         backbone = self.upstream.base(*of)
-        if backbone is not self.upstream.base(request.entry["name"], request.backbone, request.seed):
+        if backbone is not self.upstream.base(request.model.name, request.backbone, request.seed):
             needs["surrogate_backbone"] = backbone
         return needs
 
@@ -69,35 +69,38 @@ class CellJobs:
         followed = protocols.follows(request.protocol, request.attack, request.eps)
         return {role: replace(request, attack=attack, eps=eps) for role, (attack, eps) in followed.items()}
 
-    def _spec(self, request: CellRequest) -> dict:
+    def _spec(self, request: CellRequest) -> Spec:
         """All that can change the verdicts, beside what the cell reads."""
         protocol, attack = request.protocol, request.attack
         return {
-            **{key: protocol[key] for key in ("norm", "batch", "precision", "store")},
-            "images": protocols.images(self.config, protocol, request.dataset),
-            "verdict": attack["verdict"],
-            "attack": attack["attack"],
-            "settings": attack["settings"],
+            "norm": protocol.norm,
+            "batch": protocol.batch,
+            "precision": protocol.precision,
+            "store": protocol.store,
+            "images": protocol.datasets[request.dataset].images,
+            "verdict": attack.verdict,
+            "attack": attack.attack,
+            "settings": attack.settings,
             "eps": eps_text(request.eps),
-            "method": request.entry["loads"],
-            "seed": self.config["seed"],
+            "method": request.model.opened_by,
+            "seed": self.config.seed,
             "kernels": self.upstream.kernels(),
             **self.upstream.machine(),
         }
 
     def _roots(self, request: CellRequest) -> list[str]:
         """The files of the attack, the method and the backbone: loaded by name, so no import leads to them."""
-        entries = [request.entry]
-        if request.attack["source"]:
-            entries.append(self.upstream.models[request.attack["source"]])
+        models = [request.model]
+        if request.attack.surrogate is not None:
+            models.append(self.config.models[request.attack.surrogate])
         return [
-            component("attacks", request.attack["attack"]),
-            *(component("methods", entry["loads"]) for entry in entries),
-            kind_of(self.upstream.backbones[request.backbone]),
+            component("attacks", request.attack.attack),
+            *(component("methods", model.opened_by) for model in models),
+            kind_of(self.config.backbones[request.backbone]),
         ]
 
     def _evaluation(
-        self, shards: int, wildcards: dict[str, str], spec: dict, needs: dict[str, PlannedJob], roots: list[str]
+        self, shards: int, wildcards: dict[str, str], spec: Spec, needs: dict[str, PlannedJob], roots: list[str]
     ) -> PlannedJob:
         """One evaluation, or several of a part of the images each and their merge."""
         if shards == 1:
@@ -112,9 +115,9 @@ class CellJobs:
 
 def _attack_and_eps(request: CellRequest) -> str:
     """`pgd 2/255`, as the record of a later cell names it."""
-    return f"{request.attack['name']} {eps_text(request.eps)}"
+    return f"{request.attack.name} {eps_text(request.eps)}"
 
 
 def stores_examples(cell: PlannedJob) -> bool:
     """Whether a cell keeps its adversarial examples."""
-    return cell.spec["store"] != "none"
+    return bool(cell.spec["store"] != "none")

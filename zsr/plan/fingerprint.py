@@ -134,10 +134,13 @@ def _read(path: Path) -> bytes:
 # -- what a source file mentions -------------------------------------------------------------------------------------
 
 
+Import = tuple[int, str, tuple[str, ...]]  # (level, module, names): `from ..a import b, c`
+
+
 class Source(NamedTuple):
     """What one text of Python mentions; says nothing of what is on disk."""
 
-    imports: tuple[tuple[int, str, tuple[str, ...]], ...]  # (level, module, names): `from ..a import b, c`
+    imports: tuple[Import, ...]
     texts: tuple[str, ...]  # string literals that may be names of files, and such names joined by `/`
     components: tuple[tuple[str, str], ...]  # (kind, name) of `registry.load`
     exported: tuple[str, ...]  # `__all__`
@@ -155,7 +158,11 @@ def _source(path: Path) -> Source:
 
 @cache
 def _mentioned(content: bytes) -> Source:
-    imports, texts, components, exported, reads = [], [], [], [], []
+    imports: list[Import] = []
+    components: list[tuple[str, str]] = []
+    texts: list[str] = []
+    exported: list[str] = []
+    reads: list[str] = []
     docs = False
     tree = ast.parse(content)
     for node in _nodes(tree):
@@ -181,8 +188,15 @@ def _mentioned(content: bytes) -> Source:
                     found += _words(ast.walk(node.value))
         docs |= isinstance(node, ast.Attribute) and node.attr == "__doc__"
         docs |= isinstance(node, ast.Name) and node.id == "__doc__"
-    lists = (tuple(dict.fromkeys(found)) for found in (imports, texts, components, exported, reads))
-    return Source(*lists, docs, short_hash(repr(_shape(_without_docstrings(tree)))))
+    return Source(
+        imports=tuple(dict.fromkeys(imports)),
+        texts=tuple(dict.fromkeys(texts)),
+        components=tuple(dict.fromkeys(components)),
+        exported=tuple(dict.fromkeys(exported)),
+        reads=tuple(dict.fromkeys(reads)),
+        reads_docs=docs,
+        digest=short_hash(repr(_shape(_without_docstrings(tree)))),
+    )
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -212,7 +226,7 @@ def _may_be_name(text: str) -> bool:
     return 0 < len(text) < LONGEST_NAME and "\n" not in text and not text.endswith(".py")
 
 
-def _joined(node: ast.BinOp) -> list[str]:
+def _joined(node: ast.expr) -> list[str]:
     """`HERE / "tables" / "a.csv"` -> tables/a.csv."""
     words: list[str] = []
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and (word := _words([node.right])):
@@ -221,7 +235,7 @@ def _joined(node: ast.BinOp) -> list[str]:
     return ["/".join(words)] if len(words) > 1 and not words[-1].endswith(".py") else []
 
 
-def _imported_by_call(node: ast.Call) -> list[tuple[int, str, tuple[str, ...]]]:
+def _imported_by_call(node: ast.Call) -> list[Import]:
     """`import_module("zsr.a")`, `import_module(".a", __package__)`, `__import__("zsr.a")`."""
     if _called(node) not in ("import_module", "__import__") or not node.args or not (words := _words(node.args[:1])):
         return []
@@ -246,7 +260,8 @@ def _loaded_by_call(node: ast.Call) -> list[tuple[str, str]]:
 
 def _reached(path: Path, root: Path) -> list[Path]:
     """The files of the checkout that a module imports, loads, names or declares."""
-    source, found = _source(path), []
+    source = _source(path)
+    found: list[Path] = []
     for level, name, names in source.imports:
         module = _absolute(level, name, path, root)
         found += _module_files(module, root)

@@ -19,7 +19,7 @@ def choose(cells: Iterable["PlannedJob"], requests: dict[str, "CellRequest"], se
     by_protocol: dict[str, list[PlannedJob]] = {}
     for cell in cells:
         request = requests[cell.record]
-        if request.seed == request.entry["seeds"][0]:  # one seed of a model stands for it
+        if request.seed == request.model.seeds[0]:  # one seed of a model stands for it
             by_protocol.setdefault(cell.wildcards["protocol"], []).append(cell)
     share = LIMIT // max(1, len(by_protocol))
     return [cell for name, found in by_protocol.items() for cell in _one(found, f"{seed} {name}", share)]

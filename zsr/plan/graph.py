@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from shlex import quote
+from typing import Any
 
 from zsr.errors import ZsrError
 from zsr.hashing import canonical, short_hash
@@ -17,6 +18,9 @@ from zsr.storage import layout
 
 SCRIPTS = "workflow/scripts"
 TRITON = "zsr_kernels/cuda"
+Spec = dict[str, Any]  # what canonical JSON can hold
+JobKey = tuple[str, tuple[tuple[str, str], ...]]  # rule, sorted wildcards
+
 LONGEST = 120_000  # bytes of a spec: Linux takes 128 KiB in one argument, and the command has paths beside it
 
 
@@ -26,7 +30,7 @@ class PlannedJob:
 
     rule: str
     wildcards: dict[str, str]
-    spec: dict
+    spec: Spec
     needs: dict[str, "PlannedJob"] = field(repr=False)  # role -> the job whose result is read
 
     @cached_property
@@ -59,14 +63,14 @@ class Graph:
     """Jobs by rule and wildcards, and by the files that they make."""
 
     def __init__(self) -> None:
-        self.jobs: dict[tuple, PlannedJob] = {}
+        self.jobs: dict[JobKey, PlannedJob] = {}
         self._paths: dict[str, PlannedJob] = {}
 
-    def spec(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> str:
+    def spec(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict[str, str]) -> str:
         """The canonical spec of a job, for the rule's param."""
         return self.job(rule, wildcards).text
 
-    def job(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict) -> PlannedJob:
+    def job(self, rule: str, wildcards: Iterable[tuple[str, str]] | dict[str, str]) -> PlannedJob:
         """The job of a rule and its wildcards."""
         key = (rule, tuple(sorted(dict(wildcards).items())))
         if key not in self.jobs:
@@ -81,7 +85,7 @@ class Graph:
         self,
         rule: str,
         wildcards: dict[str, str],
-        spec: dict,
+        spec: Spec,
         needs: dict[str, PlannedJob],
         env: str,
         roots: Iterable[str] = (),
@@ -93,7 +97,7 @@ class Graph:
         """
         key = (rule, tuple(sorted(wildcards.items())))
         roots = sorted({f"{SCRIPTS}/{script or rule}.py", *roots})
-        code = {"roots": roots}
+        code: Spec = {"roots": roots}
         if spec.get("device") == "cpu" and spec.get("kernels") != "triton":
             code["without"] = [TRITON]  # is not imported there
         spec = {

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from zsr.config import complete as configs
 from zsr.config import device
+from zsr.config.complete import complete
+from zsr.config.datasets import facts_of
+from zsr.config.entries import Written
+from zsr.config.models import can_classify
+from zsr.config.published import published_facts
 from zsr.hashing import canonical, short_hash
 from zsr.plan import gallery_cells
 from zsr.plan.cell_request import CellRequest
 from zsr.plan.cells import CellJobs, stores_examples
-from zsr.plan.graph import Graph, PlannedJob, digest_of, needs_of
+from zsr.plan.graph import Graph, PlannedJob, Spec, digest_of, needs_of
 from zsr.plan.upstream import UpstreamJobs, component, kind_of
 
 PLACES = ("results", "report", "data_root", "download", "cells_per_gpu")  # keys that no number depends on
@@ -22,11 +26,11 @@ PLACES = ("results", "report", "data_root", "download", "cells_per_gpu")  # keys
 class Plan:
     """All jobs of a config, each made once, by rule and wildcards."""
 
-    def __init__(self, raw: dict) -> None:
+    def __init__(self, raw: Written) -> None:
         raw = device.resolve_auto(raw)
-        self.config = configs.complete(raw)
-        self.raw = {**raw, "device": self.config["device"]}
-        self.results = Path(self.config["results"])
+        self.config = complete(raw)
+        self.raw = {**raw, "device": self.config.device}
+        self.results = Path(self.config.results)
         self.graph = Graph()
         self.jobs = self.graph.jobs
         self.upstream = UpstreamJobs(self.graph, self.config)
@@ -39,23 +43,23 @@ class Plan:
         self.tables = self._tables()
         self.figures = self._figures()
         stored = [cell for cell in self.cells if stores_examples(cell)]
-        self.gallery_cells = gallery_cells.choose(stored, self.requests, self.config["seed"])
+        self.gallery_cells = gallery_cells.choose(stored, self.requests, self.config.seed)
         self.gallery = self._gallery()
         self.report = self._report()
 
     def _requests(self) -> Iterator[CellRequest]:
         """The cells of all protocols, in the order of the config."""
-        for protocol in self.config["protocols"]:
-            for entry in self.config["models"]:
-                for backbone in entry["backbones"]:
-                    for seed in entry["seeds"] if entry["trains"] else entry["seeds"][:1]:
-                        for dataset in protocol["datasets"]:
-                            if not configs.can_classify(self.config, entry, dataset):
-                                self._leave_out(entry["name"], dataset)
+        for protocol in self.config.protocols.values():
+            for model in self.config.models.values():
+                for backbone in model.backbones:
+                    for seed in model.seeds if model.trains else model.seeds[:1]:
+                        for dataset in protocol.datasets:
+                            if not can_classify(model, dataset, self.config.datasets):
+                                self._leave_out(model.name, dataset)
                                 continue
-                            for attack in protocol["attacks"]:
-                                for eps in protocol["eps"]:
-                                    yield CellRequest(protocol, entry, backbone, seed, dataset, attack, eps)
+                            for attack in protocol.attacks:
+                                for eps in protocol.eps:
+                                    yield CellRequest(protocol, model, backbone, seed, dataset, attack, eps)
 
     def _leave_out(self, name: str, dataset: str) -> None:
         sets = self.left_out.setdefault(name, [])
@@ -84,13 +88,13 @@ class Plan:
         cells = self.gallery_cells
         spec = {"config": self._config_of_numbers() if cells else None, "cells": digest_of(cells)}
         roots = {component("methods", cell.spec["method"]) for cell in cells}
-        roots |= {kind_of(self.upstream.backbones[self.requests[cell.record].backbone]) for cell in cells}
+        roots |= {kind_of(self.config.backbones[self.requests[cell.record].backbone]) for cell in cells}
         return self.graph.add("gallery", {}, spec, {}, "evaluate", roots)
 
     def _report(self) -> PlannedJob:
         spec = {
             "config": self._config_of_numbers(),
-            "title": self.config["report"]["title"],
+            "title": self.config.title,
             "sheets": digest_of(self.sheets.values()),
         }
         needs = {"tables": self.tables, "figures": self.figures, "gallery": self.gallery}
@@ -113,14 +117,14 @@ class Plan:
             self.report: everything | {"sheets": list(self.sheets.values())},
         }
 
-    def _config_of_numbers(self) -> dict:
+    def _config_of_numbers(self) -> Spec:
         """The config as it was written, as far as tables depend on it: a job makes the same plan from it again, also
         on a machine where `device: auto` is another device."""
         return {key: value for key, value in self.raw.items() if key not in PLACES}
 
     def _described(self) -> str:
         """A hash of what tables and report say of datasets, protocols and published models beside the numbers."""
-        datasets = {name: self.config["datasets"][name] for name in sorted(self.config["datasets"])}
-        protocols = [[protocol[key] for key in ("worst_case", "chain_eps")] for protocol in self.config["protocols"]]
-        published = [str(entry.get("published")) for entry in self.config["models"]]
+        datasets = {name: facts_of(definition) for name, definition in self.config.datasets.items()}
+        protocols = [[protocol.worst_case, protocol.chain_eps] for protocol in self.config.protocols.values()]
+        published = [str(published_facts(model.published)) for model in self.config.models.values()]
         return short_hash(canonical({"datasets": datasets, "protocols": protocols, "published": published}))

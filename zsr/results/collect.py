@@ -5,11 +5,16 @@ Nobody globs: an orphan of an older config lies beside the results and is never 
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from zsr.guard.watch import unwatched
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.storage.records import check_digest, read_record
+
+if TYPE_CHECKING:
+    from zsr.config.entries import ModelEntry
+    from zsr.plan.cell_request import CellRequest
 
 
 def rebuild(asked: dict, results: str) -> Plan:
@@ -58,25 +63,24 @@ def logs(plan: Plan) -> dict[str, list[dict]]:
 
 def _cell(plan: Plan, job: PlannedJob) -> dict:
     record = read_record(plan.results / job.record, job.hash)
-    asked = plan.requests[job.record]
+    request = plan.requests[job.record]
     spec = job.spec
-    protocol = _protocol(plan, job)
-    total = plan.config["datasets"][asked.dataset]["splits"][job.needs["data"].wildcards["split"]]
+    total = plan.config.datasets[request.dataset].splits[job.needs["data"].wildcards["split"]]
     return {
         **record,
-        "path": f"{plan.config['results']}/{job.outputs['rows']}",
+        "path": f"{plan.config.results}/{job.outputs['rows']}",
         "seconds": seconds(record),
         "model": model(plan, job),
         "dataset": {
-            "name": asked.dataset,
-            **about(plan, asked.entry, asked.dataset),
+            "name": request.dataset,
+            **about(plan, request.model, request.dataset),
             "images": record["n"],
             "total": total,
         },
-        "protocol": job.wildcards["protocol"],
-        "attack": {**spec["settings"], "name": spec["attack"], "label": label(plan, job)},
+        "protocol": request.protocol.name,
+        "attack": {**spec["settings"], "name": spec["attack"], "label": label(request)},
         "follows": ", ".join(dict.fromkeys(spec.get("follows", {}).values())),
-        "worst_case": protocol["worst_case"],
+        "worst_case": request.protocol.worst_case,
         "eps": spec["eps"],
         "threat": spec["norm"],
     }
@@ -90,50 +94,46 @@ def seconds(record: dict) -> float:
 
 def model(plan: Plan, job: PlannedJob) -> dict:
     """What the config says of the model of a cell."""
-    asked = plan.requests[job.record]
+    request = plan.requests[job.record]
+    entry = request.model
     return {
         "id": job.wildcards["model"],
-        "name": asked.entry["name"] + ("" if asked.entry["zero_shot"] else " (not zero-shot)"),
-        "method": asked.entry["method"],
-        "zero_shot": asked.entry["zero_shot"],
-        "backbone": asked.backbone,
-        "train_eps": asked.train_eps,
-        "trained_on": asked.trained_on,
-        "settings": asked.entry["settings"] if asked.entry["trains"] else {},
-        "recipe": asked.entry["source"]["recipe"] if asked.entry["trains"] else {},
-        "origin": plan.upstream.origin(asked.backbone),
-        "published_method": asked.entry.get("published", {}).get("method"),
-        "seed": asked.seed if asked.entry["trains"] else None,
+        "name": entry.name + ("" if entry.zero_shot else " (not zero-shot)"),
+        "method": entry.method,
+        "zero_shot": entry.zero_shot,
+        "backbone": request.backbone,
+        "train_eps": request.train_eps,
+        "trained_on": request.trained_on,
+        "settings": entry.settings if entry.trains else {},
+        "recipe": entry.recipe if entry.trains else {},
+        "origin": plan.config.backbones[request.backbone].origin,
+        "published_method": entry.published.method if entry.published else None,
+        "seed": request.seed if entry.trains else None,
     }
 
 
-def label(plan: Plan, job: PlannedJob) -> str:
+def label(request: "CellRequest") -> str:
     """The name of a cell's attack in tables and figures; what was not attacked afresh says so wherever it stands."""
-    protocol, name = _protocol(plan, job), job.wildcards["attack"]
-    after = next(attack["after"] for attack in protocol["attacks"] if attack["name"] == name)
+    after = request.attack.after
     marks = [f"after {after}"] if after else []
-    marks += ["over ε"] if protocol["chain_eps"] else []
-    return f"{name} ({', '.join(marks)})" if marks else name
+    marks += ["over ε"] if request.protocol.chain_eps else []
+    return f"{request.attack.name} ({', '.join(marks)})" if marks else request.attack.name
 
 
-def _protocol(plan: Plan, job: PlannedJob) -> dict:
-    return next(p for p in plan.config["protocols"] if p["name"] == job.wildcards["protocol"])
-
-
-def about(plan: Plan, entry: dict, dataset: str) -> dict:
+def about(plan: Plan, entry: "ModelEntry", dataset: str) -> dict:
     """How a dataset stands to those that the model, its teacher or its ends were fine-tuned on.
 
     A model that is not zero-shot is judged as its neighbours are: its own set stays zero-shot for all other rows.
     """
-    datasets = plan.config["datasets"]
-    classes = datasets[dataset]["classes"]
-    sources = entry["sources"] if entry["zero_shot"] else [plan.config["finetune"]["given"]["dataset"]]
-    learnt = [name for source in sources for name in datasets[source]["classes"]]
+    definitions = plan.config.datasets
+    classes = definitions[dataset].classes
+    seen_sets = entry.seen_sets if entry.zero_shot else (plan.config.finetune.source_set.dataset,)
+    learnt = [name for seen in seen_sets for name in definitions[seen].classes]
     return {
         "classes": len(classes),
-        "templates": len(plan.config["datasets"][dataset]["templates"]),
+        "templates": len(definitions[dataset].templates),
         "chance": 1 / len(classes),
-        "is_source": dataset in sources,
+        "is_source": dataset in seen_sets,
         "shares_words": bool(words(classes) & words(learnt)),
     }
 

@@ -57,8 +57,8 @@ def cell_entries(
 ) -> list[dict]:
     """The entries of one cell, for at most `each` of its images; `model` is what it attacked, with mean and std."""
     record = read_record(plan.results / cell.record, cell.hash)
-    data, asked = cell.needs["data"], plan.requests[cell.record]
-    classes = plan.config["datasets"][asked.dataset]["classes"]
+    data, request = cell.needs["data"], plan.requests[cell.record]
+    classes = plan.config.datasets[request.dataset].classes
     images, _ = prepared.read(
         plan.results / data.outputs["images"], read_record(plan.results / data.record, data.hash), len(classes)
     )
@@ -66,7 +66,7 @@ def cell_entries(
     rows = {int(row["index"]): row for row in table.to_pylist()}
     path = check_digest(plan.results / cell.outputs["examples"], record["digests"]["examples"])
     example_of = {int(index): number for number, index in enumerate(stored(path))}
-    chosen = draw(rows, example_of, each, plan.config["seed"], asked.dataset)
+    chosen = draw(rows, example_of, each, plan.config.seed, request.dataset)
     x = torch.from_numpy(pixels(images[chosen]))
     x_adv = x.clone()
     fooled = [i for i, index in enumerate(chosen) if index in example_of]
@@ -75,10 +75,10 @@ def cell_entries(
     looks = look(*model, x, x_adv, float(eps_of(cell.spec["eps"], "eps", norm)), norm)
     shared = {
         "protocol": cell.wildcards["protocol"],
-        "backbone": asked.backbone,
+        "backbone": request.backbone,
         "id": cell.wildcards["model"],
-        "dataset": asked.dataset,
-        "attack": collect.label(plan, cell),
+        "dataset": request.dataset,
+        "attack": collect.label(request),
         "eps": cell.spec["eps"],
     }
     return [

@@ -15,8 +15,8 @@ def sheet(plan: Plan, dataset: str) -> dict:
     record = read_record(plan.results / data.record, data.hash)
     images, labels = prepared.read(plan.results / data.outputs["images"], record)
     chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[:IMAGES])
-    definition = plan.config["datasets"][dataset]
-    size = f"{len(definition['classes']) or 'no'} classes, {len(labels)} images"
-    said = [definition["about"], size, definition["source"], definition["licence"]]
+    definition = plan.config.datasets[dataset]
+    size = f"{len(definition.classes) or 'no'} classes, {len(labels)} images"
+    said = [definition.about, size, definition.citation, definition.licence]
     caption = "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip()
     return {"name": dataset, "caption": caption, "images": images[chosen]}
