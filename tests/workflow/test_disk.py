@@ -13,7 +13,7 @@ from support.jobs import run
 from zsr.errors import ZsrError
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
-from zsr.storage.records import check_writable
+from zsr.storage.results_folder import check_writable
 
 pytestmark = pytest.mark.slow
 # what has room in half of what each kind of job writes
