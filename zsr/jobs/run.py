@@ -89,7 +89,7 @@ class Job:
     def check_code(self) -> dict[str, str]:
         """Compare the code on disk, and the code that this process imported, with the spec's fingerprint.
 
-        Returns the hash of each file. From here on no other file of the project may be used (zsr/guard/watch.py).
+        Returns the hash of each file. From here on no other file of the project may be used (zsr/guard/).
         """
         with unwatched():  # caches of libraries may lie in the checkout
             caches = [os.environ.get(name) for name in ("TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TORCH_HOME", "TMPDIR")]

@@ -1,4 +1,4 @@
-"""From a config to every job that it asks for: cells, and what reads them all. What they are made of: ingredients.py.
+"""From a config to every job that it asks for: cells, and what reads them all. What they are made of: upstream.py.
 
 Nothing here imports torch: every cluster job parses the Snakefile again.
 """
