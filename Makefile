@@ -1,7 +1,7 @@
 # make run    the embedded benchmark, from an empty folder to results/report.html (no GPU, no download but packages)
 # make gpu    what only a GPU can answer: nine minutes, ends with a table (docs/gpus.md)
-# make check  before each commit: lint, and every test that needs no workflow run
-# make test   every test that needs no GPU
+# make check  before each commit: lint, and the fast tests (three minutes on two cores)
+# make test   every test that needs no GPU, also those marked `slow`
 # make lint   ruff, mypy, snakefmt, snakemake --lint
 PYTHON ?= python3
 BIN := .venv/bin

@@ -12,9 +12,9 @@ from support.project import MINI, Project, copy_project
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that needs the finished miniature DAG is slow: making it takes minutes."""
+    """A test that runs Snakemake is slow: these fixtures copy a project to run it."""
     for item in items:
-        if "finished" in getattr(item, "fixturenames", ()):
+        if not {"finished", "project"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -24,8 +24,8 @@ def decimal(text: str) -> Fraction | None:
 def exact(value: object) -> Fraction | None:
     """The number that a value is, or two of them with / between; None if it is none."""
     top, slash, bottom = str(value).partition("/")
-    found, divisor = decimal(top), decimal(bottom) if slash else Fraction(1)
-    return None if found is None or not divisor else found / divisor
+    dividend, divisor = decimal(top), decimal(bottom) if slash else Fraction(1)
+    return None if dividend is None or not divisor else dividend / divisor
 
 
 def as_float(number: Fraction | float) -> float:
@@ -38,10 +38,10 @@ def as_float(number: Fraction | float) -> float:
 
 def fraction_of(value: object, where: str) -> Fraction:
     """'1/255', '0.5/255' or 0.01, exactly; anything else is a mistake."""
-    found = exact(value)
-    if found is None:
+    number = exact(value)
+    if number is None:
         raise ZsrError(f"{where}: ε '{short(value)}' is not a number; write it as 2/255 or 0.01")
-    return found
+    return number
 
 
 def eps_of(value: str | float, where: str, norm: str = "linf") -> Fraction:

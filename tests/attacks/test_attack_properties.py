@@ -38,6 +38,7 @@ def test_settings_can_be_read_without_importing_an_attack():
         assert all(not s.required for s in described.settings.values()), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", SHORT)
 def test_examples_lie_in_ball_and_box_and_verdicts_hold(name, norm):
@@ -68,6 +69,7 @@ def test_radius_zero_is_clean_accuracy(name):
     assert torch.equal(v.robust, v.clean == y) and torch.equal(v.x_adv, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, norm", [(n, "linf") for n in SHORT] + [("square", "l2"), ("apgd-ce", "l1"), ("pgd", "l2")]
 )
@@ -85,6 +87,7 @@ def test_a_verdict_does_not_depend_on_order_and_company(name, norm, seed, compan
     assert torch.equal(part.x_adv, whole.x_adv[order]) and torch.equal(part.margin, whole.margin[order])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pgd", "apgd-t", "fab-t", "square"])
 def test_batch_shapes_move_hardly_any_verdict(name):
     model, eps = trained("vit"), radius("vit", "linf")
@@ -124,6 +127,7 @@ def test_same_seed_same_bits(name):
     assert torch.equal(a.x_adv, b.x_adv) and torch.equal(a.step, b.step) and a.attack == b.attack
 
 
+@pytest.mark.slow
 def test_robust_accuracy_does_not_rise_with_the_radius():
     model, eps = trained("cnn"), radius("cnn", "linf")
     x, y = images(60, 9)
@@ -218,6 +222,7 @@ def test_random_defences_are_averaged_and_repeatable():
     assert once.passes.backward > 2 * one_look.passes.backward
 
 
+@pytest.mark.slow
 def test_a_random_defence_does_not_fall_to_its_own_noise():
     """Of thousands of draws a few are wrong without any perturbation; in every part the mean of 20 decides."""
     net = trained("cnn")

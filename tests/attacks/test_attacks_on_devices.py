@@ -68,6 +68,7 @@ def network(x):
     return x.flatten(1)[:, :CLASSES].square()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
 @pytest.mark.parametrize("uint8", [False, True], ids=["float32", "uint8"])
 @pytest.mark.parametrize("name, norm", CASES)

@@ -39,6 +39,7 @@ def test_passes_are_counted_as_they_are_spent(name, extra):
     assert (v.passes.forward, v.passes.backward) == (model.net.forwards, model.net.backwards)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["apgd-ce", "pgd"])
 def test_passes_are_those_that_standing_images_need(name):
     """About 40 % stand: 100 gradients each for them, a few for the others, one clean and one last look for all."""

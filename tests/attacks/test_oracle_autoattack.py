@@ -37,6 +37,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, robust, norm, name", CASES, ids=lambda v: str(v))
 def test_no_image_more_stands_than_against_the_authors(kind, robust, norm, name):
     """One seed and few images: an image of tolerance, as for the mean over seeds, and one for chance."""
@@ -53,6 +54,7 @@ def test_no_image_more_stands_than_against_the_authors(kind, robust, norm, name)
     assert frozen == [p.requires_grad for p in model.parameters()]
 
 
+@pytest.mark.slow
 def test_standard_fells_what_the_authors_standard_fells():
     model, eps = trained("cnn", True), radius("cnn", "linf", True)
     x, y = images(32, 22)
@@ -61,6 +63,7 @@ def test_standard_fells_what_the_authors_standard_fells():
     assert int(ours.robust.sum()) <= int(reference.robust.sum()) + 1
 
 
+@pytest.mark.slow
 def test_the_authors_code_inside_the_pipeline():
     model, eps = trained("cnn", True), radius("cnn", "linf", True)
     x, y = images(24, 23)

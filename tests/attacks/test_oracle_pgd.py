@@ -90,6 +90,7 @@ def test_torchattacks_momentum():
     assert same_images(v.x_adv[attacked], made[attacked]) >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vit"])
 def test_random_starts_on_average(kind):
     """Mean over five random starts; a start moves a few images either way."""

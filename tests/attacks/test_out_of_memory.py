@@ -48,6 +48,7 @@ def run(model: nn.Module, name: str, **extra):
     return attack(wrapped, X, labels, name, eps=0.02, batch_size=16, **SETTINGS[name], **extra)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verdict", ["any", "last"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_verdicts_are_those_of_enough_memory(name, verdict, capsys):

@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 
+import pytest
 import yaml
 
 from zsr.config.complete import complete
@@ -168,6 +169,7 @@ def test_the_config_that_is_changed_is_right():
     assert Plan(WIDE).cells
 
 
+@pytest.mark.slow
 def test_nonsense_at_every_key_is_one_line_or_a_plan():
     """Some of those that the checks of the config take are planned too."""
     answers = [(name, raw, answer(complete, raw)) for name, raw in mutations()]

@@ -111,6 +111,7 @@ UNSEEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", UNSEEN.values(), ids=UNSEEN)
 def test_a_file_that_the_fingerprint_does_not_count_fails_the_job(job, reading):
     write, run = job
@@ -139,6 +140,7 @@ def test_a_module_that_the_fingerprint_does_not_count_fails_the_job(job, importi
     assert_refused(run(f"import importlib\nMODULE = {importing}"), "this job imports it", "literal name")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reading",
     [
@@ -153,18 +155,21 @@ def test_a_variable_that_no_spec_holds_fails_the_job(job, reading):
     assert_refused(run(f"import os\nSHARP = {reading}", env={"SHARPNESS": "2"}), "drawn.py:", "SHARPNESS", "a setting")
 
 
+@pytest.mark.slow
 def test_a_path_of_the_config_may_hold_variables(job):
     _, run = job
     code, said = run("from zsr.env_paths import expand\nPLACE = expand('$MINE/x')", env={"MINE": "/data"})
     assert code == 0, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["NVIDIA_TF32_OVERRIDE", "TRITON_INTERPRET"])
 def test_a_variable_that_changes_numbers_is_refused(job, name):
     _, run = job
     assert_refused(run("X = 1", env={name: "1"}), name, "unset it")
 
 
+@pytest.mark.slow
 def test_code_that_was_edited_and_put_back_does_not_land(checkout, job):
     """The edit lies between the first check and the import, and is undone at once: no check sees it on the disk."""
     _, run = job
@@ -197,6 +202,7 @@ def stale_bytecode(path: Path, old: bytes) -> Iterator[None]:
     cached.unlink()
 
 
+@pytest.mark.slow
 def test_stale_bytecode_is_not_run(checkout, job):
     _, run = job
     path = checkout.path(DRAWING)
@@ -205,6 +211,7 @@ def test_stale_bytecode_is_not_run(checkout, job):
     assert code == 0, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "word"), [("zsr/errors.py", b"mistake"), ("workflow/scripts/__init__.py", b"entry")])
 def test_stale_bytecode_of_what_is_loaded_first_is_refused(checkout, job, name, word):
     _, run = job
@@ -213,6 +220,7 @@ def test_stale_bytecode_of_what_is_loaded_first_is_refused(checkout, job, name, 
         assert_refused(run("X = 1"), "bytecode", "remove it")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", [True, False], ids=["in the checkout", "outside"])
 def test_a_linked_file_counts_under_its_own_name(checkout, job, tmp_path, inside):
     _, run = job

@@ -50,6 +50,7 @@ def test_all_of_the_papers_prompt_and_attention_methods_are_in_its_config():
     assert {"tga-zsr", "comp-tga", "vp-token", "vp-pixel", "advvp", "apt", "advmaple", "fap", "apd"} < named
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"])
 def test_every_method_of_its_config_trains_it_and_is_opened_again(made, tmp_path, row):
     vit: Backbone = build(DEFINITION, seed=1)

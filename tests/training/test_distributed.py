@@ -94,6 +94,7 @@ def test_the_cases_would_show_a_loss_that_sees_its_part_alone(pair, tmp_path, mo
     assert not torch.allclose(weights["4.weight"], pair["tecoa"][0]["4.weight"], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_by_two_processes(pair, tmp_path):
     with pytest.raises(ZsrError, match="stopped by a signal"), training_processes(2, "cpu", fit_one, tmp_path) as group:
         fit_one(group, tmp_path, stop_after=4)
@@ -109,6 +110,7 @@ def fall(group: Processes) -> None:
     raise ZsrError("the disk of this process is full")
 
 
+@pytest.mark.slow
 def test_a_child_that_falls_is_named():
     with pytest.raises(ZsrError, match=r"process 1 of the training ended: .*disk of this process is full"):  # noqa: SIM117
         with training_processes(2, "cpu", fall) as group:
@@ -131,6 +133,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="PDEATHSIG is Linux's")
 def test_children_end_with_their_parent_however_it_ends(tmp_path):
     script, note = tmp_path / "orphans.py", tmp_path / "pid"

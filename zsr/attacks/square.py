@@ -3,7 +3,7 @@
 L-infinity: start with vertical stripes of +-eps; each query repaints a random square with x0 +- eps, one sign per
 channel, and keeps it if the margin falls. Patches shrink as the queries go by (`sides`). Each image draws its squares
 from its own stream, where the authors' code draws one for the whole batch: an image's verdict must not depend on its
-company. The last row and column can be hit too (their code never reaches them). L2 and L1: `square_patches.py`.
+company. The last row and column can be hit too (their code never reaches them). L2 and L1: `core/square_patches.py`.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a reader of files gives: the labels of a split, and its pictures, still encoded, in the order of the archive."""
+"""A split as a reader of files gives it: labels, and pictures that are still encoded, in the order of the archive."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from zsr.errors import ZsrError
 
 
 class Item(NamedTuple):
-    """One picture: its place in the split, its name for people, and its bytes (or pixels [H, W, 3])."""
+    """One picture: its row in the split, its name in messages, and its bytes (or pixels [H, W, 3])."""
 
     row: int
     name: str
@@ -34,9 +34,9 @@ class Pictures:
         kept = np.flatnonzero((self.labels >= first) & (self.labels < last))
 
         def fetch(rows: np.ndarray) -> Iterator[Item]:
-            place = {int(kept[row]): int(row) for row in rows}
+            row_here = {int(kept[row]): int(row) for row in rows}
             for item in self.fetch(kept[rows]):
-                yield item._replace(row=place[item.row])
+                yield item._replace(row=row_here[item.row])
 
         captions = None if self.captions is None else [self.captions[row] for row in kept]
         return Pictures(self.labels[kept] - first, fetch, captions, self.listing)
@@ -101,7 +101,7 @@ def caption_of(value: object, where: str) -> str:
 
 
 def check_labels(pictures: Pictures, classes: int, where: str) -> None:
-    """Labels must have names; the picture of the first that has none is named."""
+    """Refuse labels without a class name; the first such picture is named."""
     wrong = np.flatnonzero((pictures.labels < 0) | (pictures.labels >= classes))
     if len(wrong):
         name = next((item.name for item in pictures.fetch(wrong[:1])), "no name")
@@ -112,7 +112,7 @@ def check_labels(pictures: Pictures, classes: int, where: str) -> None:
 
 
 def split_of(split: str, known: Iterable[str], reader: str) -> str:
-    """A split that the reader knows."""
+    """The name of a split, refused where the reader does not know it."""
     known = tuple(known)
     if split not in known:
         raise ZsrError(f"reader '{reader}' has no split '{split}'; it has {', '.join(known)}")

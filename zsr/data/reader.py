@@ -1,4 +1,4 @@
-"""What a reader is: settings in, chunks of images out. It writes no file and knows no path of results."""
+"""The base of readers: from their settings they make chunks of images; they know no path of results."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

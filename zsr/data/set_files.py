@@ -11,12 +11,12 @@ SETS = Path(__file__).resolve().parent / "sets"
 @cache
 def set_file(name: str) -> dict:
     """One file. `like` takes every key that it does not give itself from another file; `more_files` are added."""
-    found = yaml.safe_load((SETS / f"{name}.yaml").read_text(encoding="utf-8"))
-    base = set_file(found["like"]) if "like" in found else {}
+    content = yaml.safe_load((SETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    base = set_file(content["like"]) if "like" in content else {}
     folder = base.get("folder", name)
-    more = found.pop("more_files", [])
-    found = {"folder": folder, **base, **found, "set": name}
-    return {**found, "files": [*found.get("files", []), *more]}
+    more = content.pop("more_files", [])
+    content = {"folder": folder, **base, **content, "set": name}
+    return {**content, "files": [*content.get("files", []), *more]}
 
 
 @cache

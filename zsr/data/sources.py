@@ -74,13 +74,13 @@ class Sources:
     def tree(self, path: str) -> Tree:
         """The archive `path`, or the folder that it was unpacked into: both have the same names inside."""
         if path not in self._trees:
-            place = self.folder / path
+            target = self.folder / path
             if self.present(path) == "unpacked":
                 self.used[path] = "unpacked"
                 self._trees[path] = Unpacked(self.folder, self.files[path]["unpacked"])
             else:
-                folder = place.is_dir() and path not in self.files  # a folder of yours has no digest
-                self._trees[path] = open_tree(place if folder else self.file(path))
+                folder = target.is_dir() and path not in self.files  # a folder of yours has no digest
+                self._trees[path] = open_tree(target if folder else self.file(path))
         return self._trees[path]
 
     def file(self, path: str, name: str = "") -> Path:
@@ -89,22 +89,22 @@ class Sources:
         `name`: how the record calls it, where the path has this machine's variables in it.
         """
         entry = self.files.get(path, {"path": path})
-        place = self.folder / path
-        if not place.is_file():
+        target = self.folder / path
+        if not target.is_file():
             if not os.environ.get("ZSR_DOWNLOAD") or not entry.get("urls"):
                 raise ZsrError(self.lacking(path))
-            download.fetch(entry["urls"], place, entry.get("bytes"), lambda file: verify(file, entry))
-        own(place, note_of(place))
-        if not note_of(place).exists() and not (entry.get("md5") or entry.get("sha256")):
-            self._new.append(place)
-        self.states[name or path] = state_of(place)
-        self.used[name or path] = verify(place, entry)
-        return place
+            download.fetch(entry["urls"], target, entry.get("bytes"), lambda file: verify(file, entry))
+        own(target, note_of(target))
+        if not note_of(target).exists() and not (entry.get("md5") or entry.get("sha256")):
+            self._new.append(target)
+        self.states[name or path] = state_of(target)
+        self.used[name or path] = verify(target, entry)
+        return target
 
     def distrust(self) -> None:
         """Remove the digests noted in this job: a file that could not be read is no reference for later ones."""
-        for place in self._new:
-            note_of(place).unlink(missing_ok=True)
+        for file in self._new:
+            note_of(file).unlink(missing_ok=True)
 
     def matching(self, pattern: str, otherwise: str) -> list[Path]:
         """The files that a pattern with `$VARIABLES` and `*` names, in order, checked; none is a mistake."""
@@ -168,57 +168,57 @@ class Unpacked(Folder):
         return self.__dict__["names"]
 
 
-def state_of(place: Path) -> list[int]:
+def state_of(path: Path) -> list[int]:
     """Size and time of a file: while both stay, its content is taken to be the same."""
-    state = place.stat()
+    state = path.stat()
     return [state.st_size, state.st_mtime_ns]
 
 
-def note_of(place: Path) -> Path:
+def note_of(path: Path) -> Path:
     """The file that notes the digest of a file."""
-    return place.with_name(f".{place.name}.checked.json")
+    return path.with_name(f".{path.name}.checked.json")
 
 
-def known_digest(place: Path) -> str:
+def known_digest(path: Path) -> str:
     """The sha256 of a file, from its note where size and time still agree."""
-    seen = _noted(note_of(place))
-    return seen["sha256"] if _is_of(seen, place) else digests(place)["sha256"]
+    seen = _noted(note_of(path))
+    return seen["sha256"] if _is_of(seen, path) else digests(path)["sha256"]
 
 
-def verify(place: Path, entry: dict, deep: bool = False) -> str:
+def verify(path: Path, entry: dict, deep: bool = False) -> str:
     """Check size and checksum of a file; returns its sha256, from its note where it was checked before."""
-    size, time = state_of(place)
-    note = note_of(place)
+    size, time = state_of(path)
+    note = note_of(path)
     seen = _noted(note)
     if (
-        _is_of(seen, place)
+        _is_of(seen, path)
         and not deep
         and all(seen.get(kind) == entry[kind] for kind in ("md5", "sha256") if entry.get(kind))
     ):
         return seen["sha256"]
     if entry.get("bytes") and size != entry["bytes"]:
         what = "cut short" if size < entry["bytes"] else "too long"
-        raise ZsrError(f"{place}: {what}, {size} bytes of {entry['bytes']}; remove it and get it again")
-    measured = digests(place)
+        raise ZsrError(f"{path}: {what}, {size} bytes of {entry['bytes']}; remove it and get it again")
+    measured = digests(path)
     for kind in ("sha256", "md5"):
         if entry.get(kind) and measured[kind] != entry[kind]:
             raise ZsrError(
-                f"{place}: wrong {kind} {measured[kind]}, the official one is {entry[kind]}; remove it and get it again"
+                f"{path}: wrong {kind} {measured[kind]}, the official one is {entry[kind]}; remove it and get it again"
             )
     known = entry.get("md5") or entry.get("sha256")
     if not known and seen and seen["sha256"] != measured["sha256"]:
         raise ZsrError(
-            f"{place}: another file than the one that was used before (sha256 {measured['sha256']}, then "
+            f"{path}: another file than the one that was used before (sha256 {measured['sha256']}, then "
             f"{seen['sha256']}); if that is meant, remove {note}"
         )
-    if os.access(place.parent, os.W_OK):
+    if os.access(path.parent, os.W_OK):
         write_json(note, {**measured, "size": size, "mtime_ns": time})
     return measured["sha256"]
 
 
-def _is_of(seen: dict, place: Path) -> bool:
+def _is_of(seen: dict, path: Path) -> bool:
     """Whether a note is of the file as it lies there."""
-    return [seen.get("size"), seen.get("mtime_ns")] == state_of(place)
+    return [seen.get("size"), seen.get("mtime_ns")] == state_of(path)
 
 
 def _noted(note: Path) -> dict:
@@ -228,10 +228,10 @@ def _noted(note: Path) -> dict:
         return {}  # not checked yet, or the note is damaged: the file itself is read again
 
 
-def digests(place: Path) -> dict[str, str]:
+def digests(path: Path) -> dict[str, str]:
     """md5 and sha256 in one reading."""
     both = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with place.open("rb") as file:
+    with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             for state in both:
                 state.update(chunk)

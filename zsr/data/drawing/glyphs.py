@@ -75,10 +75,10 @@ LETTERS: dict[str, list[Strokes]] = {
 def distance(strokes: Strokes, shake: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Distance to the nearest stroke, u, v [n, H, W] -> [n, H, W]; `shake` [n, points, 2] moves each point."""
     least = np.full(u.shape, np.float32(1e9))
-    place = 0
+    first = 0
     for stroke in strokes:
-        points = np.asarray(stroke, np.float32) + shake[:, place : place + len(stroke)]  # [n, p, 2]
-        place += len(stroke)
+        points = np.asarray(stroke, np.float32) + shake[:, first : first + len(stroke)]  # [n, p, 2]
+        first += len(stroke)
         for i in range(len(stroke) - 1):
             least = np.minimum(least, _squared(points[:, i], points[:, i + 1], u, v))
     return np.sqrt(least)

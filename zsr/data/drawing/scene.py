@@ -90,8 +90,8 @@ def everything(n: int, rng: np.random.Generator) -> Scene:
 def source(n: int, rng: np.random.Generator) -> Scene:
     """Seen pairs (75 %), labelled by pair, and letters, labelled by letter."""
     scene = _scene(n, rng)
-    place = {pair: i for i, pair in enumerate(SEEN)}
-    scene.label = np.array([place[s, c] for s, c in zip(scene.shape, scene.colour, strict=True)], np.int64)
+    label_of = {pair: i for i, pair in enumerate(SEEN)}
+    scene.label = np.array([label_of[s, c] for s, c in zip(scene.shape, scene.colour, strict=True)], np.int64)
     rows = np.flatnonzero(rng.random(n) < 0.25)
     letter = rng.integers(len(LETTERS), size=len(rows))
     _write(scene, rows, len(DIGITS) + letter, rng)
@@ -102,8 +102,8 @@ def source(n: int, rng: np.random.Generator) -> Scene:
 def pairs(n: int, rng: np.random.Generator) -> Scene:
     """Shape and colour, in combinations that nothing was trained on."""
     scene = _scene(n, rng, HELD_OUT)
-    place = {pair: i for i, pair in enumerate(HELD_OUT)}
-    scene.label = np.array([place[s, c] for s, c in zip(scene.shape, scene.colour, strict=True)], np.int64)
+    label_of = {pair: i for i, pair in enumerate(HELD_OUT)}
+    scene.label = np.array([label_of[s, c] for s, c in zip(scene.shape, scene.colour, strict=True)], np.int64)
     return scene
 
 

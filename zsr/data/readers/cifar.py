@@ -44,11 +44,11 @@ class Cifar(FileReader):
         lacking = [batch for batch in wanted if batch not in names]
         if lacking:
             raise ZsrError(f"{tree.path}: holds no '{lacking[0]}'")
-        found = {
+        by_name = {
             name: self._batch(restricted(content, f"{tree.path}: {name}"), f"{tree.path}: {name}")
             for name, content in tree.stream([names[batch] for batch in wanted])
         }
-        batches = [found[names[batch]] for batch in wanted]
+        batches = [by_name[names[batch]] for batch in wanted]
         images = np.concatenate([pixels for pixels, _ in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         return from_arrays(images, np.concatenate([labels for _, labels in batches]), str(tree.path))
 

@@ -21,11 +21,13 @@ class FgvcAircraft(FileReader):
         split_of(split, ("train", "val", "trainval", "test"), "fgvc-aircraft")
         tree = sources.tree(self.archive)
         names = [f"{self.top}/data/{name}.txt" for name in ("variants", f"images_variant_{split}")]
-        found = dict(tree.stream(names))
-        if len(found) < 2:
+        contents = dict(tree.stream(names))
+        if len(contents) < 2:
             raise ZsrError(f"{tree.path}: holds no '{names[0]}' or no '{names[1]}'")
         variants = [
-            line.strip() for line in text_of(found[names[0]], f"{tree.path}: {names[0]}").splitlines() if line.strip()
+            line.strip()
+            for line in text_of(contents[names[0]], f"{tree.path}: {names[0]}").splitlines()
+            if line.strip()
         ]
         if sources.keys and variants != sources.keys:
             raise ZsrError(f"{tree.path}: {names[0]} lists other variants than the dataset's definition")
@@ -33,5 +35,5 @@ class FgvcAircraft(FileReader):
         where = f"{tree.path}: {names[1]}"
         return from_trees(
             Entry(tree, f"{self.top}/data/images/{row[0]}.jpg", place_among(label, row[1], where))
-            for row in rows_of(found[names[1]], 2, where, " ", 1)
+            for row in rows_of(contents[names[1]], 2, where, " ", 1)
         )

@@ -40,7 +40,7 @@ class Flowers102(FileReader):
     @staticmethod
     def _array(file: str, name: str, sources: Sources) -> list:
         """One array of numbers of a .mat file, as a list."""
-        found = np.asarray(matlab(sources.read(file), name, str(sources.folder / file)))
-        if found.dtype.kind not in "iuf":
+        array = np.asarray(matlab(sources.read(file), name, str(sources.folder / file)))
+        if array.dtype.kind not in "iuf":
             raise ZsrError(f"{sources.folder / file}: '{name}' holds no numbers; get it again")
-        return found.reshape(-1).tolist()
+        return array.reshape(-1).tolist()

@@ -62,23 +62,23 @@ class Folder(FileReader):
 
     def entries(self, tree: Tree, inside: str, sources: Sources) -> list[Entry]:
         """All pictures, by class and name."""
-        found: dict[str, list[str]] = {}
+        by_class: dict[str, list[str]] = {}
         prefix = f"{inside}/" if inside else ""
         for name in tree.names:
             if name.startswith(prefix) and name.lower().endswith(PICTURES):
                 parts = name[len(prefix) :].split("/")
                 if len(parts) == 2 or (self.nested and len(parts) > 2):
-                    found.setdefault("/".join(parts[:-1]), []).append(name)
-        if not found:
+                    by_class.setdefault("/".join(parts[:-1]), []).append(name)
+        if not by_class:
             raise ZsrError(f"{tree.path}: no folders of pictures under '{inside or '.'}'")
-        numbers = [str(i) for i in range(len(found))]
-        order = numbers if self.numbered else sources.order(found, f"{tree.path}: '{inside or '.'}'")
-        lacking = sorted(set(order) - set(found))
+        numbers = [str(i) for i in range(len(by_class))]
+        order = numbers if self.numbered else sources.order(by_class, f"{tree.path}: '{inside or '.'}'")
+        lacking = sorted(set(order) - set(by_class))
         if lacking:
             raise ZsrError(
                 f"{tree.path}: no folder '{prefix}{lacking[0]}' with pictures ({len(lacking)} classes lack theirs)"
             )
-        return [Entry(tree, name, label) for label, key in enumerate(order) for name in sorted(found[key])]
+        return [Entry(tree, name, label) for label, key in enumerate(order) for name in sorted(by_class[key])]
 
 
 def _own(sources: Sources) -> Tree:

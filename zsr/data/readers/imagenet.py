@@ -51,21 +51,21 @@ class Imagenet(FileReader):
         """One tar a class inside the tar; two passes: the names, then the images."""
         outer = Tar(sources.file(TRAIN))
         label = {key: i for i, key in enumerate(sources.keys)}
-        found = sorted((key, name) for key, inner in self._inner(outer) for name in inner.names)
-        lacking = sorted(set(label) ^ {key for key, _ in found})
+        members = sorted((key, name) for key, inner in self._inner(outer) for name in inner.names)
+        lacking = sorted(set(label) ^ {key for key, _ in members})
         if lacking:
             raise ZsrError(f"{outer.path}: {lacking[0]}.tar is missing in it, or no class of ImageNet-1k")
-        row = {pair: i for i, pair in enumerate(found)}
+        row = {pair: i for i, pair in enumerate(members)}
 
         def fetch(rows: np.ndarray) -> Iterator[Item]:
-            wanted = {found[i] for i in rows}
+            wanted = {members[i] for i in rows}
             keys = {key for key, _ in wanted}
             for key, inner in self._inner(outer):
                 if key in keys:
                     for name, content in inner.stream([n for n in inner.names if (key, n) in wanted]):
                         yield Item(row[key, name], f"{outer.path}: {key}.tar: {name}", content)
 
-        return Pictures(np.array([label[key] for key, _ in found], np.int64), fetch)
+        return Pictures(np.array([label[key] for key, _ in members], np.int64), fetch)
 
     @staticmethod
     def _inner(outer: Tar) -> Iterator[tuple[str, Tar]]:

@@ -22,10 +22,10 @@ class Stl10(FileReader):
         split_of(split, ("train", "test"), "stl10")
         tree = sources.tree(self.archive)
         names = [f"stl10_binary/{split}_X.bin", f"stl10_binary/{split}_y.bin"]
-        found = dict(tree.stream(names))
-        if len(found) < 2:
+        contents = dict(tree.stream(names))
+        if len(contents) < 2:
             raise ZsrError(f"{tree.path}: holds no '{names[0]}' or no '{names[1]}'")
-        pixels, labels = (np.frombuffer(found[name], np.uint8) for name in names)
+        pixels, labels = (np.frombuffer(contents[name], np.uint8) for name in names)
         if pixels.size != labels.size * 3 * SIDE * SIDE:
             raise ZsrError(f"{tree.path}: {names[0]} has {pixels.size} bytes for {labels.size} labels; get it again")
         images = pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 3, 2, 1)

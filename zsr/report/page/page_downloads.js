@@ -2,7 +2,7 @@
 const csvField = (x) => x == null ? "" : /[",\n\r]/.test(String(x)) ? `"${String(x).replaceAll('"', '""')}"` : String(x);
 const mdField = (x) => String(x).replace(/[\\|`*_<>[\]&]/g, "\\$&").replace(/[\r\n]+/g, " ");
 const TEX = {"\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%", "_": "\\_", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}", '"': "\\textquotedbl{}", "|": "\\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", "ε": "$\\varepsilon$", "–": "--", "−": "$-$", "×": "$\\times$"};
-const texField = (x) => [...String(x)].map((c) => TEX[c] ?? c).join("").replace(/[\r\n]+/g, " "); // as formats.py
+const texField = (x) => [...String(x)].map((c) => TEX[c] ?? c).join("").replace(/[\r\n]+/g, " "); // as table_formats.py
 
 function current() { // the table as shown: header and rows of {model, entries} in their present order
   const grid = DATA.grids[gridNumber()], values = entries(grid);
