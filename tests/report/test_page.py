@@ -15,9 +15,13 @@ import pytest
 from support import latex, synthetic
 from support.chromium import EXECUTABLE, Chromium
 
+from zsr.registry import ROOT
 from zsr.report.escape import script_code, script_json
-from zsr.report.figures import build
-from zsr.report.page import columnar, evidence, grid, page, published, table_formats
+from zsr.report.figures import vega
+from zsr.report.figures.build import NAMES, build_figures
+from zsr.report.page import columnar, evidence, grid, published, table_formats
+from zsr.report.page.build import build_page
+from zsr.report.page.contact_sheet import Sheet
 from zsr.report.percent import fixed, percent
 from zsr.report.tables.build import build_tables
 
@@ -30,12 +34,12 @@ browser = pytest.mark.skipif(EXECUTABLE is None, reason="chromium is not install
 
 def render(results, title=TITLE):
     built = build_tables(results.cells, results.rows, results.models)
-    specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
+    specs = {name: vega.spec(chart) for name, chart in build_figures(built, synthetic.logs(results)).items()}
     start = time.monotonic()
-    text = page.render(
-        built, specs, {name: build.svg(spec) for name, spec in specs.items()}, title=title, cells=results.cells,
+    text = build_page(
+        built, specs, {name: vega.svg(spec) for name, spec in specs.items()}, title=title, cells=results.cells,
         models=results.models,
-        sheets=[{"name": synthetic.HOSTILE, "caption": synthetic.RUDE, "png": PNG}],
+        sheets=[Sheet(synthetic.HOSTILE, synthetic.RUDE, PNG)],
         examples=synthetic.gallery(results)[:2],
     )  # fmt: skip
     return text, built, time.monotonic() - start
@@ -121,7 +125,7 @@ def test_nothing_is_referred_to_outside(rendered):
 
 def test_it_reads_without_javascript(rendered):
     text, built, _ = rendered
-    assert len(re.findall("aria-label='[^']*'><svg", text)) == len(build.NAMES)
+    assert len(re.findall("aria-label='[^']*'><svg", text)) == len(NAMES)
     line = built["methods"].query("attack == 'worst case' and eps == '2/255' and scope == 'zero-shot'")
     line = line[line["backbone"] == "resnet-tiny"]
     best = line.loc[line["robust"].idxmax()]
@@ -445,7 +449,7 @@ def test_figures_can_be_saved(fresh):
     assert fresh.run(ALL_DRAWN)
     picture = fresh.run("zsr.views.get('plane').toSVG()")
     assert picture.startswith("<svg") and "<script>" not in picture
-    assert fresh.run("document.querySelectorAll('.save button').length") == 2 * len(build.NAMES)
+    assert fresh.run("document.querySelectorAll('.save button').length") == 2 * len(NAMES)
 
 
 @browser
@@ -459,6 +463,6 @@ def test_a_phone_needs_no_sideways_scrolling_and_dark_is_dark(chromium, file, da
 
 
 def test_the_packages_of_the_page_are_pinned():
-    with open(page.HERE.parent.parent / "pyproject.toml", "rb") as handle:
+    with open(ROOT / "pyproject.toml", "rb") as handle:
         needs = " ".join(tomllib.load(handle)["project"]["dependencies"])
     assert "altair" in needs and "vl-convert-python" in needs

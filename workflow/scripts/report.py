@@ -8,9 +8,9 @@ import numpy as np
 from zsr.data import prepared
 from zsr.jobs.run import Job, run
 from zsr.report import csv_tables, published_numbers
-from zsr.report.figures import build
-from zsr.report.page import page
-from zsr.report.page.contact_sheet import contact_sheet
+from zsr.report.figures import vega
+from zsr.report.page.build import build_page
+from zsr.report.page.contact_sheet import Sheet, contact_sheet
 from zsr.results import collect
 from zsr.storage import layout
 from zsr.storage.bytes_read import read_by
@@ -24,9 +24,9 @@ def work(job: Job) -> None:
     entries = json.loads(checked(job, "gallery", "entries").read_text(encoding="utf-8"))
     with np.load(checked(job, "gallery", "pictures"), allow_pickle=False) as arrays_of:
         shown = {name: arrays_of[name] for name in arrays_of.files}
-    pictures = {name: build.svg(spec) for name, spec in charts.items()}
+    pictures = {name: vega.svg(spec) for name, spec in charts.items()}
     cells = collect.cells(plan)
-    html = page.render(
+    html = build_page(
         tables,
         charts,
         pictures,
@@ -47,8 +47,8 @@ def checked(job: Job, role: str, name: str) -> Path:
     return check_digest(path, job.record(role)["digests"][name])
 
 
-def sheet(plan: collect.Plan, dataset: str) -> dict:
-    """A contact sheet of one dataset, drawn by seed, never by taste."""
+def sheet(plan: collect.Plan, dataset: str) -> Sheet:
+    """A contact sheet of one dataset, with images from a seeded random draw."""
     source = plan.sheets[dataset]
     record = read_record(plan.results / source.record, source.hash)
     images, labels = prepared.read(plan.results / source.outputs["images"], record)
@@ -56,11 +56,8 @@ def sheet(plan: collect.Plan, dataset: str) -> dict:
     about = plan.config["datasets"][dataset]
     size = f"{len(about['classes']) or 'no'} classes, {len(labels)} images"
     said = [about["about"], size, about["source"], about["licence"]]
-    return {
-        "name": dataset,
-        "caption": "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip(),
-        "png": contact_sheet(images[chosen]),
-    }
+    caption = "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip()
+    return Sheet(dataset, caption, contact_sheet(images[chosen]))
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ class Plan(Ingredients):
         sheets = self.digest(self.sheets.values())
         spec = {"config": self._asked(), "title": self.config["report"]["title"], "sheets": sheets}
         needs = {"tables": self.tables, "figures": self.figures, "gallery": self.gallery}
-        return self.add("report", {}, spec, needs, "report", ["zsr/report/page/page.py"])
+        return self.add("report", {}, spec, needs, "report", ["zsr/report/page/build.py"])
 
     def reads(self, job: Job) -> dict[str, list[Job]]:
         """role -> the jobs whose results a job reads: what it needs, and for the last jobs the plan's lists."""
