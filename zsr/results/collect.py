@@ -1,6 +1,6 @@
-"""What tables and report read: the plan's cells and models with their records, refused by name if not the plan's.
+"""Reads the finished cells and models of a plan with their records, for tables and report.
 
-Nobody globs: an orphan of an older config lies beside the results and is never seen.
+Files are found through the plan, so leftovers of an older config are ignored. A record of another spec is an error.
 """
 
 import json
@@ -25,11 +25,11 @@ def cells(plan: Plan) -> list[dict]:
 
 def models(plan: Plan) -> list[dict]:
     """The manifests of backbones and fine-tuned models."""
-    found = []
+    manifests = []
     for job in plan.trained:
         record = read_record(plan.results / job.record, job.hash)
         cost = record.get("cost", {})
-        found.append(
+        manifests.append(
             {
                 **record,
                 "id": next(iter(job.wildcards.values())),
@@ -41,19 +41,19 @@ def models(plan: Plan) -> list[dict]:
                 **{f"{way}_per_image": count for way, count in cost.get("passes_per_image", {}).items()},
             }
         )
-    return found
+    return manifests
 
 
 def logs(plan: Plan) -> dict[str, list[dict]]:
     """model -> its training log, one entry a step."""
-    found = {}
+    logs_of = {}
     for job in plan.trained:
         record = read_record(plan.results / job.record, job.hash)
         path = check_digest(plan.results / job.outputs["log"], record["digests"]["log"])
-        found[next(iter(job.wildcards.values()))] = [
+        logs_of[next(iter(job.wildcards.values()))] = [
             json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
         ]
-    return found
+    return logs_of
 
 
 def _cell(plan: Plan, job: Job) -> dict:
@@ -108,7 +108,7 @@ def model(plan: Plan, job: Job) -> dict:
 
 
 def label(plan: Plan, job: Job) -> str:
-    """The name of a cell's attack in tables and figures; what was not attacked afresh says so wherever it stands."""
+    """The name of a cell's attack in tables and figures, with what its verdicts were copied from, if they were."""
     protocol, name = _protocol(plan, job), job.wildcards["attack"]
     after = next(attack["after"] for attack in protocol["attacks"] if attack["name"] == name)
     marks = [f"after {after}"] if after else []

@@ -207,8 +207,9 @@ def _words(text: str) -> vega.Chart:
 
 
 def _metrics(records: Sequence[dict]) -> list[str]:
-    found = {key for record in records for key, item in record.items() if key != "step" and _number(item)}
-    return sorted(found, key=_rank)[:METRICS]
+    """The metrics of a log that are drawn."""
+    names = {key for record in records for key, item in record.items() if key != "step" and _number(item)}
+    return sorted(names, key=_rank)[:METRICS]
 
 
 def _rank(metric: str) -> tuple[int, str]:
