@@ -7,7 +7,7 @@ from zsr.report import csv_tables
 from zsr.report.figures import vega
 from zsr.report.figures.build import build_figures
 from zsr.results import collect
-from zsr.storage.bytes_read import read_by
+from zsr.storage.input_hashes import input_hashes_of
 
 
 def work(job: Job) -> None:
@@ -18,7 +18,7 @@ def work(job: Job) -> None:
         json.dumps({name: vega.spec(chart) for name, chart in charts.items()}), encoding="utf-8"
     )
     job.facts["figures"] = sorted(charts)
-    job.read = read_by(plan, plan.figures)
+    job.read = input_hashes_of(plan, plan.figures)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from zsr.jobs.run import Job, run
 from zsr.plan.gallery_cells import LIMIT
 from zsr.plan.plan import Plan
 from zsr.results import collect, models
-from zsr.storage.bytes_read import read_by
 from zsr.storage.examples import pixels, read_examples, stored
+from zsr.storage.input_hashes import input_hashes_of
 from zsr.storage.records import check_digest, read_record
 from zsr.storage.rows import read_rows
 
@@ -38,7 +38,7 @@ def work(job: Job) -> None:
             for cell in cells:
                 entries += look(plan, cell, loaded, each, pictures)
         places = {cell.record: i for i, cell in enumerate(plan.shown)}
-        job.read = read_by(plan, plan.gallery)
+        job.read = input_hashes_of(plan, plan.gallery)
         entries.sort(key=lambda entry: places[entry.pop("cell")])  # the order of the config again
     job.outputs["entries"].write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
     with job.outputs["pictures"].open("wb") as file:

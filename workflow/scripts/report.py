@@ -13,7 +13,7 @@ from zsr.report.page.build import build_page
 from zsr.report.page.contact_sheet import Sheet, contact_sheet
 from zsr.results import collect
 from zsr.storage import layout
-from zsr.storage.bytes_read import read_by
+from zsr.storage.input_hashes import input_hashes_of
 from zsr.storage.records import check_digest, read_record
 
 
@@ -38,7 +38,7 @@ def work(job: Job) -> None:
         beside=published_numbers.beside(cells),
     )
     job.outputs["page"].write_text(html, encoding="utf-8")
-    job.read = read_by(plan, plan.report)
+    job.read = input_hashes_of(plan, plan.report)
 
 
 def checked(job: Job, role: str, name: str) -> Path:

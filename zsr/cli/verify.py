@@ -8,7 +8,7 @@ from zsr.cli import plan_of
 from zsr.errors import ZsrError, system_error
 from zsr.plan.graph import Job
 from zsr.plan.plan import Plan
-from zsr.storage.bytes_read import made_of_others
+from zsr.storage.input_hashes import changed_input
 from zsr.storage.records import REPAIR, check_digest, read_record
 
 
@@ -91,7 +91,7 @@ def fault(plan: Plan, job: Job) -> str | None:
         if job.rule == "prepare" and (path := changed_file(plan, job)):
             return f"{path}: another file than the one that it was made of"
         check_files(plan, job, made)
-        if role := made_of_others(plan, job, made):
+        if role := changed_input(plan, job, made):
             return f"{record}: made of other {role} than what lies there now; {REPAIR}"
     except ZsrError as error:
         return str(error)

@@ -139,24 +139,24 @@ class Tar(Tree):
 
     def members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         with ExitStack() as stack:
-            with self._reading():
+            with self._reading_tar():
                 if self._file is not None:
                     self._file.seek(0)
                 archive = stack.enter_context(tarfile.open(self.path, "r:*", fileobj=self._file))
             while True:
-                with self._reading():
+                with self._reading_tar():
                     member = archive.next()
                 if member is None:
                     return
                 archive.members = []  # it would keep every member: 1 GB for ImageNet
                 yield archive, member
 
-    def _reading(self) -> AbstractContextManager[None]:
+    def _reading_tar(self) -> AbstractContextManager[None]:
         """Bytes of another archive do not begin as that archive does: what they are instead, nobody looks."""
         return reading(self.path, "a tar", content=None if self._file is None else b"-")
 
     def _content(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-        with self._reading():
+        with self._reading_tar():
             return archive.extractfile(member).read()
 
     @cached_property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from zsr.data.labels import places_of
+from zsr.data.labels import labels_of
 from zsr.errors import ZsrError
 from zsr.storage.records import REPAIR, check_digest
 from zsr.storage.unreadable import reading
@@ -52,7 +52,7 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
             raise ZsrError(f"a reader gave images {chunk.images.shape[1:]} after {array.shape[1:]}; one size is wanted")
         take = min(len(chunk.images), count - done)
         array[done : done + take] = chunk.images[:take]
-        found.append(places_of(chunk.labels[:take], lambda row, first=done: f"image {first + row} of the reader"))
+        found.append(labels_of(chunk.labels[:take], lambda row, first=done: f"image {first + row} of the reader"))
         if chunk.captions is not None:
             captions = (captions or []) + list(chunk.captions[:take])
         done += take

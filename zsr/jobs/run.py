@@ -30,7 +30,7 @@ from zsr.jobs import gpu_locks
 from zsr.jobs.cost import process_start
 from zsr.jobs.stopping import be_deaf, interrupt, on_stop
 from zsr.plan import fingerprint
-from zsr.storage import bytes_read, layout, records
+from zsr.storage import input_hashes, layout, records
 
 START = process_start()
 
@@ -45,7 +45,7 @@ class Job:
         self.final = outputs
         self.outputs = {name: path.with_name(f".{path.name}.part") for name, path in outputs.items()}
         self.facts: dict = {}  # what goes into the record beside spec and digests
-        self.read: dict[str, str] = {}  # role -> the hash of the bytes that this job reads (zsr/storage/bytes_read.py)
+        self.read: dict[str, str] = {}  # role -> the hash of what this job reads (zsr/storage/input_hashes.py)
 
     @property
     def folder(self) -> Path:
@@ -80,7 +80,7 @@ class Job:
     def note_inputs(self) -> None:
         """Keep of which bytes this result will be made; a job that reads whole lists says so itself."""
         roles = self._inputs.keys() & self.spec["needs"].keys()
-        self.read = {role: bytes_read.hash_of([self.record(role)]) for role in sorted(roles)}
+        self.read = {role: input_hashes.hash_of([self.record(role)]) for role in sorted(roles)}
 
     def embeddings(self, name: str = "head") -> Path:
         """The class embeddings that this job reads, checked against the digest of their record."""
