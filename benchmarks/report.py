@@ -19,8 +19,9 @@ from support import chromium, synthetic  # noqa: E402
 
 from zsr.evaluation.gallery import SIDE  # noqa: E402
 from zsr.plan.gallery_cells import LIMIT  # noqa: E402
-from zsr.report.figures import build  # noqa: E402
-from zsr.report.page import page  # noqa: E402
+from zsr.report.figures import vega  # noqa: E402
+from zsr.report.figures.build import build_figures  # noqa: E402
+from zsr.report.page.build import build_page  # noqa: E402
 from zsr.report.tables.build import build_tables  # noqa: E402
 
 
@@ -34,12 +35,12 @@ def main() -> None:
     built = build_tables(results.cells, results.rows, results.models)
     told(f"tables of {len(results.cells)} cells of {given.images} images", started)
     started = time.monotonic()
-    specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
-    pictures = {name: build.svg(spec) for name, spec in specs.items()}
+    specs = {name: vega.spec(chart) for name, chart in build_figures(built, synthetic.logs(results)).items()}
+    pictures = {name: vega.svg(spec) for name, spec in specs.items()}
     told("figures", started)
     started = time.monotonic()
     entries, shots, _ = synthetic.gallery(results, count=LIMIT, side=SIDE, fates=["fell"])
-    text = page.render(built, specs, pictures, title="Paper-size results", cells=results.cells, models=results.models,
+    text = build_page(built, specs, pictures, title="Paper-size results", cells=results.cells, models=results.models,
                        examples=(entries, shots))  # fmt: skip
     told("page", started)
     print(f"size: {len(text.encode()) / 1e6:.2f} MB, gallery entries: {len(entries)}")

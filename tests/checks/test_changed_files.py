@@ -10,7 +10,7 @@ from support import archives
 from support.jobs import run
 from support.project import Project, refused
 
-from zsr.checks.changed_files import changed, refuse_changed
+from zsr.checks.changed_files import changed_file, refuse_changed
 from zsr.cli.verify import fault
 from zsr.config.complete import complete
 from zsr.data.sources import note_of
@@ -94,7 +94,7 @@ def test_a_replaced_file_reaches_the_table(project, own, place):
 
 def test_the_same_bytes_at_another_time_are_the_same_file(plan, place):
     os.utime(place, (1, 1))
-    assert changed(plan, prepared(plan)) is None
+    assert changed_file(plan, prepared(plan)) is None
     refuse_changed(plan)
 
 

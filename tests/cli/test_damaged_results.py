@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.cli_calls import call, mistake
 
-from zsr.checks.changed_files import changed
+from zsr.checks.changed_files import changed_file
 from zsr.plan.plan import Plan
 from zsr.storage.records import seal
 
@@ -111,7 +111,7 @@ def test_a_malformed_record_of_a_preparation_does_not_stop_the_plan(calls, kind,
     before = path.read_bytes()
     try:
         MALFORMED[kind](path)
-        assert changed(plan, job) is None
+        assert changed_file(plan, job) is None
     finally:
         path.write_bytes(before)
 

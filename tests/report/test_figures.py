@@ -10,8 +10,9 @@ import pytest
 from support import synthetic
 
 from zsr.report.choices import choices
-from zsr.report.figures import build
-from zsr.report.figures.plane import HEIGHT, WIDTH, _labels, plane
+from zsr.report.figures import vega
+from zsr.report.figures.build import NAMES, POINTS, build_figures
+from zsr.report.figures.plane import HEIGHT, WIDTH, Frame, _labels, plane
 from zsr.report.figures.theme import BASELINE, COLOURS, DASHES, looks
 from zsr.report.tables.build import build_tables
 
@@ -33,8 +34,8 @@ def built(results):
 
 @pytest.fixture(scope="module")
 def specs(results, built):
-    charts = build.build(built, synthetic.logs(results))
-    return {name: build.spec(chart) for name, chart in charts.items()}
+    charts = build_figures(built, synthetic.logs(results))
+    return {name: vega.spec(chart) for name, chart in charts.items()}
 
 
 def data(spec):
@@ -42,9 +43,9 @@ def data(spec):
 
 
 def test_all_figures_exist_and_draw(specs):
-    assert tuple(specs) == build.NAMES
+    assert tuple(specs) == NAMES
     for name, spec in specs.items():
-        picture = build.svg(spec)
+        picture = vega.svg(spec)
         assert picture.startswith("<svg"), name
         assert "currentColor" in picture, name  # text follows the page
         assert "<script>alert" not in picture, name
@@ -121,7 +122,7 @@ def test_labels_of_the_plane_keep_off_each_other():
     names = [f"method {i}" for i in range(8)]
     part = pd.DataFrame({"model": names, "x": [70 + 0.4 * i for i in range(8)], "y": [50 - 0.3 * i for i in range(8)]})
     part = part.assign(x_lo=part["x"] - 1, x_hi=part["x"] + 1)
-    placed = _labels(part, ((60, 90), (0, 70)))
+    placed = _labels(part, Frame(60, 90, 0, 70))
     right = part.assign(dx=10, dy=0, align="left")
     assert overlap(placed) == 0 < overlap(right)
     assert list(placed["label"]) == names
@@ -130,7 +131,7 @@ def test_labels_of_the_plane_keep_off_each_other():
 def test_a_name_without_room_is_left_out():
     names = [f"method {i:02}" for i in range(40)]
     crowd = pd.DataFrame({"model": names, "x": 70 + 0.01 * pd.RangeIndex(40), "y": 3.0})
-    placed = _labels(crowd.assign(x_lo=crowd["x"] - 1, x_hi=crowd["x"] + 1), ((60, 90), (0, 70)))
+    placed = _labels(crowd.assign(x_lo=crowd["x"] - 1, x_hi=crowd["x"] + 1), Frame(60, 90, 0, 70))
     written = placed[placed["label"] != ""]
     assert 3 <= len(written) < 40 and (written["label"] == written["model"]).all()
     boxes = len(written) * (len(written) - 1) / 2
@@ -143,17 +144,17 @@ def test_legend_and_heat_map_follow_the_models_of_the_backbone():
     absent = {"backbone": "narrow", "name": "fare"}
     cells = [cell for cell in results.cells if any(cell["model"][key] != value for key, value in absent.items())]
     built = build_tables(cells, results.rows, results.models)
-    specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
+    specs = {name: vega.spec(chart) for name, chart in build_figures(built, synthetic.logs(results)).items()}
     for name in ("plane", "epsilon", "steps", "training"):
         shown = json.dumps(specs[name])
         made = json.dumps('{"narrow": ["clip", "tecoa"], "wide": ["clip", "tecoa", "fare"]}[backbone]')
         assert made in shown, name
-        picture = build.svg(specs[name])
+        picture = vega.svg(specs[name])
         assert "fare" in picture, name  # at the start: wide
         start = next(param for param in specs[name]["params"] if param["name"] == "backbone")
         assert start["value"] == "wide"
         start["value"] = "narrow"
-        assert "fare" not in build.svg(specs[name]), name
+        assert "fare" not in vega.svg(specs[name]), name
     assert specs["heatmap"]["height"] == {"step": 26}
 
 
@@ -181,18 +182,18 @@ def test_eps_curves_begin_with_the_clean_image(specs, built):
 
 def test_training_curves_are_thinned_to_means(results, built):
     logs = {results.models[-1]["id"]: [{"step": s, "loss": float(s), "note": "text", "ok": True} for s in range(1000)]}
-    rows = data(build.spec(build.build(built, logs)["training"]))
+    rows = data(vega.spec(build_figures(built, logs)["training"]))
     assert {r["metric"] for r in rows} == {"loss"}
-    assert len(rows) <= build.POINTS
+    assert len(rows) <= POINTS
     assert sum(r["value"] for r in rows) / len(rows) == pytest.approx(499.5, abs=1)
 
 
 def test_figures_without_data_say_so():
     results = synthetic.make(models=["clip"], attacks=("autoattack",))
-    charts = build.build(build_tables(results.cells, results.rows), {})
-    assert "no model of these results was trained" in json.dumps(build.spec(charts["training"]))
-    assert "no attack of these results counts its steps" in json.dumps(build.spec(charts["steps"]))
-    assert all(build.svg(build.spec(chart)).startswith("<svg") for chart in charts.values())
+    charts = build_figures(build_tables(results.cells, results.rows), {})
+    assert "no model of these results was trained" in json.dumps(vega.spec(charts["training"]))
+    assert "no attack of these results counts its steps" in json.dumps(vega.spec(charts["steps"]))
+    assert all(vega.svg(vega.spec(chart)).startswith("<svg") for chart in charts.values())
 
 
 def test_models_look_the_same_everywhere_and_differ_without_colour(specs):

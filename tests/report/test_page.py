@@ -12,9 +12,10 @@ from support import synthetic
 from support.chromium import EXECUTABLE, Chromium
 from support.pages import Reader, payload, render
 
+from zsr.registry import ROOT
 from zsr.report.escape import script_code, script_json
-from zsr.report.figures import build
-from zsr.report.page import columnar, evidence, grid, page, published
+from zsr.report.figures.build import NAMES
+from zsr.report.page import columnar, evidence, grid, published
 from zsr.report.percent import fixed, percent
 from zsr.report.tables.build import build_tables
 
@@ -47,7 +48,7 @@ def test_nothing_is_referred_to_outside(rendered):
 
 def test_it_reads_without_javascript(rendered):
     text, built, _ = rendered
-    assert len(re.findall("aria-label='[^']*'><svg", text)) == len(build.NAMES)
+    assert len(re.findall("aria-label='[^']*'><svg", text)) == len(NAMES)
     line = built["methods"].query("attack == 'worst case' and eps == '2/255' and scope == 'zero-shot'")
     line = line[line["backbone"] == "resnet-tiny"]
     best = line.loc[line["robust"].idxmax()]
@@ -158,6 +159,6 @@ def test_paper_size_is_small_and_quick(tmp_path):
 
 
 def test_the_packages_of_the_page_are_pinned():
-    with open(page.HERE.parent.parent / "pyproject.toml", "rb") as handle:
+    with open(ROOT / "pyproject.toml", "rb") as handle:
         needs = " ".join(tomllib.load(handle)["project"]["dependencies"])
     assert "altair" in needs and "vl-convert-python" in needs

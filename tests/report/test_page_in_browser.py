@@ -9,7 +9,7 @@ import pytest
 from support import latex, synthetic
 from support.chromium import EXECUTABLE, Chromium
 
-from zsr.report.figures import build
+from zsr.report.figures.build import NAMES
 from zsr.report.page import grid, table_formats
 from zsr.report.percent import fixed, percent
 
@@ -235,7 +235,7 @@ def test_figures_can_be_saved(fresh):
     assert fresh.run(ALL_DRAWN)
     picture = fresh.run("zsr.views.get('plane').toSVG()")
     assert picture.startswith("<svg") and "<script>" not in picture
-    assert fresh.run("document.querySelectorAll('.save button').length") == 2 * len(build.NAMES)
+    assert fresh.run("document.querySelectorAll('.save button').length") == 2 * len(NAMES)
 
 
 @browser

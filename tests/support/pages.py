@@ -6,8 +6,10 @@ import json
 import time
 
 from support import synthetic
-from zsr.report.figures import build
-from zsr.report.page import page
+from zsr.report.figures import vega
+from zsr.report.figures.build import build_figures
+from zsr.report.page.build import build_page
+from zsr.report.page.contact_sheet import Sheet
 from zsr.report.tables.build import build_tables
 
 PNG = base64.b64decode(
@@ -18,12 +20,12 @@ TITLE = "<script>alert(1)</script> {{data}} results"
 
 def render(results, title=TITLE):
     built = build_tables(results.cells, results.rows, results.models)
-    specs = {name: build.spec(chart) for name, chart in build.build(built, synthetic.logs(results)).items()}
+    specs = {name: vega.spec(chart) for name, chart in build_figures(built, synthetic.logs(results)).items()}
     start = time.monotonic()
-    text = page.render(
-        built, specs, {name: build.svg(spec) for name, spec in specs.items()}, title=title, cells=results.cells,
+    text = build_page(
+        built, specs, {name: vega.svg(spec) for name, spec in specs.items()}, title=title, cells=results.cells,
         models=results.models,
-        sheets=[{"name": synthetic.HOSTILE, "caption": synthetic.RUDE, "png": PNG}],
+        sheets=[Sheet(synthetic.HOSTILE, synthetic.RUDE, PNG)],
         examples=synthetic.gallery(results)[:2],
     )  # fmt: skip
     return text, built, time.monotonic() - start

@@ -126,8 +126,8 @@ def test_the_reference_of_the_fused_step(copy):
 
 
 def test_report_code(copy):
-    copy.path("zsr/report/page/page.py").write_text(
-        copy.path("zsr/report/page/page.py").read_text(encoding="utf-8") + "\nX = 1\n", encoding="utf-8"
+    copy.path("zsr/report/page/build.py").write_text(
+        copy.path("zsr/report/page/build.py").read_text(encoding="utf-8") + "\nX = 1\n", encoding="utf-8"
     )
     check(copy, lambda job: job.rule == "report")
 

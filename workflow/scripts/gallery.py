@@ -11,7 +11,7 @@ from zsr.jobs.run import JobRun, run
 from zsr.plan.graph import digest_of
 from zsr.results import collect
 from zsr.results.gallery import gallery
-from zsr.storage.bytes_read import read_by
+from zsr.storage.input_hashes import input_hashes_of
 
 
 def work(job: JobRun) -> None:
@@ -23,7 +23,7 @@ def work(job: JobRun) -> None:
         if digest_of(plan.gallery_cells) != job.spec["cells"]:
             raise ZsrError("gallery: code or config changed after this job was planned; run snakemake again")
         entries, pictures = gallery(plan)
-        job.read = read_by(plan, plan.gallery)
+        job.read = input_hashes_of(plan, plan.gallery)
     job.outputs["entries"].write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
     with job.outputs["pictures"].open("wb") as file:
         np.savez(file, **pictures)

@@ -2,8 +2,8 @@
 
 from zsr.evaluation.shards import merged_examples, merged_facts, merged_rows
 from zsr.jobs.run import JobRun, run
-from zsr.storage.bytes_read import hash_of
 from zsr.storage.examples import read_table, write_table
+from zsr.storage.input_hashes import hash_of
 from zsr.storage.records import check_digest, read_record
 from zsr.storage.rows import read_rows, write_rows
 

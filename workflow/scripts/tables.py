@@ -8,7 +8,7 @@ from zsr.plan.graph import digest_of
 from zsr.report import csv_tables
 from zsr.report.tables.build import build_tables
 from zsr.results import collect
-from zsr.storage.bytes_read import read_by
+from zsr.storage.input_hashes import input_hashes_of
 from zsr.storage.rows import read_rows
 
 
@@ -23,7 +23,7 @@ def work(job: JobRun) -> None:
     for name, table in made.items():
         job.outputs[name].write_text(csv_tables.dumps(table), encoding="utf-8")
     job.facts["cells"] = len(cells)
-    job.read = read_by(plan, plan.tables)
+    job.read = input_hashes_of(plan, plan.tables)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Whether the files of a prepared split are still those that it was made of.
+"""Checks that the files of a prepared split are still those that it was made of.
 
-What a file contains is known when it is read, and is in no spec: a file that was replaced would leave every result in
-place. So each preparation notes what it read, and the plan compares: one `stat` a file, a digest only where size or
-time have changed. Folders of single pictures are not looked at again; nor is a file that is gone, for it was read.
+The bytes of a data file are in no spec, so results would stay if a file were replaced. Each preparation therefore notes
+what it read, and the plan compares: one `stat` for each file, and a digest where size or time have changed. Folders of
+single pictures are not compared, and neither is a file that is gone.
 """
 
 from pathlib import Path
@@ -18,14 +18,14 @@ from zsr.storage.records import read_record
 def refuse_changed(plan: Plan) -> None:
     """Raise, with the cure, if a prepared split was made of other files than those that lie there."""
     for job in plan.jobs.values():
-        if job.rule == "prepare" and (place := changed(plan, job)):
+        if job.rule == "prepare" and (path := changed_file(plan, job)):
             raise ZsrError(
-                f"{place}: another file than the one that {plan.results / job.outputs['images']} was made of; if that "
-                f"is meant, remove {note_of(place)} and run `zsr repair`, then snakemake"
+                f"{path}: another file than the one that {plan.results / job.outputs['images']} was made of; if that "
+                f"is meant, remove {note_of(path)} and run `zsr repair`, then snakemake"
             )
 
 
-def changed(plan: Plan, job: PlannedJob) -> Path | None:
+def changed_file(plan: Plan, job: PlannedJob) -> Path | None:
     """The first file that is no longer the one that a preparation on disk read, or None."""
     try:
         made = read_record(plan.results / job.record)
@@ -34,7 +34,7 @@ def changed(plan: Plan, job: PlannedJob) -> Path | None:
     for name, state in made.get("states", {}).items():
         if unset(name):
             continue
-        place = data_root(plan.config.data_root) / job.spec["source"]["folder"] / expand(name)
-        if place.is_file() and state_of(place) != state and known_digest(place) != made["files"][name]:
-            return place
+        path = data_root(plan.config.data_root) / job.spec["source"]["folder"] / expand(name)
+        if path.is_file() and state_of(path) != state and known_digest(path) != made["files"][name]:
+            return path
     return None

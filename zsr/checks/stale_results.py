@@ -15,7 +15,7 @@ from zsr.errors import ZsrError
 from zsr.hashing import canonical
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
-from zsr.storage.bytes_read import made_of_others
+from zsr.storage.input_hashes import changed_input
 from zsr.storage.records import read_record
 
 
@@ -77,4 +77,4 @@ def believable(plan: Plan, job: PlannedJob) -> bool:
         record = read_record(plan.results / job.record, job.hash)
     except ZsrError:
         return False
-    return made_of_others(plan, job, record) is None
+    return changed_input(plan, job, record) is None

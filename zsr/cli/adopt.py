@@ -57,11 +57,11 @@ def refuse_edited(before: Plan, now: Plan) -> None:
 
 def complete(plan: Plan) -> list[PlannedJob]:
     """The jobs whose result is there, and so are all results that it was made of."""
-    found: dict[PlannedJob, None] = {}
+    whole: dict[PlannedJob, None] = {}
     for job in plan.jobs.values():  # each comes after what it reads
-        if on_disk(plan, job) and all(other in found for others in plan.reads(job).values() for other in others):
-            found[job] = None
-    return list(found)
+        if on_disk(plan, job) and all(other in whole for others in plan.reads(job).values() for other in others):
+            whole[job] = None
+    return list(whole)
 
 
 def touch(plan: Plan, configfile: str, jobs: Collection[PlannedJob]) -> None:

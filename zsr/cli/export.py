@@ -111,7 +111,7 @@ def _results(plan: Plan, wanted: dict[str, PlannedJob], given: argparse.Namespac
 def _figures(plan: Plan, wanted: dict[str, PlannedJob], given: argparse.Namespace) -> int:
     import json
 
-    from zsr.report.figures import build
+    from zsr.report.figures import vega
 
     record = read_record(plan.results / plan.figures.record, plan.figures.hash)
     charts = json.loads(
@@ -120,8 +120,8 @@ def _figures(plan: Plan, wanted: dict[str, PlannedJob], given: argparse.Namespac
         )
     )
     for name, spec in charts.items():
-        picture = build.svg(spec)
+        picture = vega.svg(spec)
         (given.to / f"{name}.svg").write_text(picture, encoding="utf-8")
-        (given.to / f"{name}.pdf").write_bytes(build.pdf(picture))
+        (given.to / f"{name}.pdf").write_bytes(vega.pdf(picture))
         print(given.to / f"{name}.svg", given.to / f"{name}.pdf")
     return len(charts)

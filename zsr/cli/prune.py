@@ -44,15 +44,15 @@ def run(given: argparse.Namespace) -> int:
 def prune(plan: Plan, given: argparse.Namespace) -> int:
     """List the orphans, and delete them where that is asked for."""
     plans = [plan, *(_other(plan, Path(name)) for name in given.keep)]
-    found, strange = orphans(plan.results, plans)
-    size = sum(path.stat().st_size for path in found)
-    for path in found:
+    unwanted, foreign = orphans(plan.results, plans)
+    size = sum(path.stat().st_size for path in unwanted)
+    for path in unwanted:
         print(path)
         if given.delete:
             _delete(path, plan.results)
-    print(f"{len(found)} orphans, {size / 2**20:.1f} MiB{' deleted' if given.delete else ''}")
-    if strange:
-        print(f"{strange} files stay, of which nothing says that zsr made them")
+    print(f"{len(unwanted)} orphans, {size / 2**20:.1f} MiB{' deleted' if given.delete else ''}")
+    if foreign:
+        print(f"{foreign} files stay, of which nothing says that zsr made them")
     if not is_marked(plan.results) and plan.results.is_dir():
         print(f"{plan.results} has no marker {MARKER}, so only files with a record of zsr were looked for")
     return 0
@@ -69,15 +69,15 @@ def _other(plan: Plan, path: Path) -> Plan:
 def orphans(results: Path, plans: list[Plan]) -> tuple[list[Path], int]:
     """(files that zsr made and no job of the plans makes, how many others there are that no job makes)."""
     marked = is_marked(results)
-    found, strange = [], 0
+    unwanted, foreign = [], 0
     for name in _files(results):
         if any(wanted(plan, name) for plan in plans):
             continue
         if made(results, name, marked):
-            found.append(results / name)
+            unwanted.append(results / name)
         else:
-            strange += 1
-    return found, strange
+            foreign += 1
+    return unwanted, foreign
 
 
 def _files(results: Path) -> Iterator[str]:
@@ -111,15 +111,15 @@ def record_of(name: str) -> str | None:
 @cache
 def _patterns() -> list[tuple[re.Pattern, str]]:
     """(names of files that a kind of job makes or keeps, the path pattern of its record)."""
-    found = []
+    patterns = []
     for files in layout.OUTPUTS.values():
         record = files["record"]
         for output in files.values():
             folder, _, name = _named(output).rpartition("/")
-            found.append((re.compile(rf"{folder}/\.{{0,2}}{name}{TEMPORARY}"), record))
+            patterns.append((re.compile(rf"{folder}/\.{{0,2}}{name}{TEMPORARY}"), record))
         if record.endswith(MANIFEST):
-            found.append((re.compile(rf"{_named(record.removesuffix(MANIFEST))}/(?:{KEPT})"), record))
-    return found
+            patterns.append((re.compile(rf"{_named(record.removesuffix(MANIFEST))}/(?:{KEPT})"), record))
+    return patterns
 
 
 def _named(pattern: str) -> str:

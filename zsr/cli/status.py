@@ -47,9 +47,9 @@ def run(given: argparse.Namespace) -> int:
     states, seconds = {}, {}
     for job in plan.jobs.values():
         states[job], seconds[job] = state(plan, job, busy)
-    counts = Counter((job.rule, found) for job, found in states.items())
-    costs = Costs({job: seconds[job] for job, found in states.items() if found == "done"})
-    left = {job: costs.expected(job) for job, found in states.items() if found != "done"}
+    counts = Counter((job.rule, now) for job, now in states.items())
+    costs = Costs({job: seconds[job] for job, now in states.items() if now == "done"})
+    left = {job: costs.expected(job) for job, now in states.items() if now != "done"}
     print(f"{'':10}" + "".join(f" {name:>8}" for name in STATES) + f" {'work left':>12}")
     for rule in [rule for rule in ORDER if any(job.rule == rule for job in states)]:
         row = "".join(f" {counts[rule, name]:8}" for name in STATES)
@@ -58,9 +58,9 @@ def run(given: argparse.Namespace) -> int:
     for name, sets in plan.left_out.items():
         print(f"{name}: not zero-shot, it cannot classify {', '.join(sets)}")
     if given.missing:
-        for job, found in states.items():
-            if found != "done":
-                print(f"{found}: {job.title}")
+        for job, now in states.items():
+            if now != "done":
+                print(f"{now}: {job.title}")
     return 0
 
 
@@ -91,11 +91,10 @@ class Costs:
     @staticmethod
     def _kinds(job: PlannedJob) -> list[tuple]:
         """From the most to the least alike: a cell's attack matters more than its set, a training's method most."""
-        names = ("method", "attack", "reader")
-        about = tuple(str(job.spec.get(name)) for name in names)
+        method, attack, reader = (str(job.spec.get(name)) for name in ("method", "attack", "reader"))
         backbone = job.needs["backbone"].hash if "backbone" in job.needs else ""
-        place = job.wildcards.get("dataset", "")
-        return [(job.rule, *about, backbone, place), (job.rule, *about, backbone), (job.rule, about[1]), (job.rule,)]
+        alike = (job.rule, method, attack, reader, backbone)
+        return [(*alike, job.wildcards.get("dataset", "")), alike, (job.rule, attack), (job.rule,)]
 
     def expected(self, job: PlannedJob) -> float | None:
         """Seconds; None where no job of the kind has finished yet."""

@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Iterator
 
-from zsr.checks.changed_files import changed
+from zsr.checks.changed_files import changed_file
 from zsr.cli import plan_of
 from zsr.errors import ZsrError, system_error
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
-from zsr.storage.bytes_read import made_of_others
+from zsr.storage.input_hashes import changed_input
 from zsr.storage.records import REPAIR, check_digest, read_record
 
 
@@ -88,10 +88,10 @@ def fault(plan: Plan, job: PlannedJob) -> str | None:
         return None
     try:
         made = read_record(record, job.hash)
-        if job.rule == "prepare" and (place := changed(plan, job)):
-            return f"{place}: another file than the one that it was made of"
+        if job.rule == "prepare" and (path := changed_file(plan, job)):
+            return f"{path}: another file than the one that it was made of"
         check_files(plan, job, made)
-        if role := made_of_others(plan, job, made):
+        if role := changed_input(plan, job, made):
             return f"{record}: made of other {role} than what lies there now; {REPAIR}"
     except ZsrError as error:
         return str(error)

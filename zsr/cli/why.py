@@ -39,9 +39,9 @@ def run(given: argparse.Namespace) -> int:
 def find(plan: Plan, path: Path) -> PlannedJob:
     """The job that makes a file, given from the working folder or from the results folder."""
     names = [str(path)]
-    place = Path(os.path.realpath(path))  # `resolve` raises RuntimeError for a loop of links
-    if place.is_relative_to(plan.results.resolve()):
-        names.append(str(place.relative_to(plan.results.resolve())))
+    real = Path(os.path.realpath(path))  # `resolve` raises RuntimeError for a loop of links
+    if real.is_relative_to(plan.results.resolve()):
+        names.append(str(real.relative_to(plan.results.resolve())))
     for name in names:
         if job := plan.graph.owner(name):
             return job
@@ -87,16 +87,16 @@ def _settings(spec: dict) -> dict:
     return {key: value for key, value in spec.items() if key not in ("code", "environment", "needs")}
 
 
-def changed_keys(old: object, new: object, place: str = "") -> Iterator[str]:
+def changed_keys(old: object, new: object, key_path: str = "") -> Iterator[str]:
     """`recipe.lr: 0.001 -> 0.002`, one line a leaf."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            yield from changed_keys(old.get(key), new.get(key), f"{place}.{key}" if place else key)
+            yield from changed_keys(old.get(key), new.get(key), f"{key_path}.{key}" if key_path else key)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
-            yield from changed_keys(a, b, f"{place}[{i}]")
+            yield from changed_keys(a, b, f"{key_path}[{i}]")
     elif old != new:
-        yield f"{place}: {short(old, 80)} -> {short(new, 80)}"
+        yield f"{key_path}: {short(old, 80)} -> {short(new, 80)}"
 
 
 def changed_files(old: dict[str, str], code: dict) -> Iterator[str]:

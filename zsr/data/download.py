@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zsr.errors import ROOM, ZsrError, system_error
 from zsr.progress import Progress
-from zsr.storage.unreadable import head_of, what
+from zsr.storage.unreadable import foreign_content, head_of
 
 CHUNK = 1 << 20
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)  # not the network
@@ -58,7 +58,7 @@ def _fetch(urls: list[str], target: Path, size: int | None, check: Callable[[Pat
                 time.sleep(WAIT * attempt)
                 continue
             try:
-                if held := what(head_of(part)):  # where no checksum is official, nothing else would tell
+                if held := foreign_content(head_of(part)):  # where no checksum is official, nothing else would tell
                     raise ZsrError(f"{part}: {held}")
                 check(part)
             except ZsrError as error:

@@ -12,7 +12,7 @@ from zsr.errors import ZsrError, short
 MOST = 2**63 - 1  # of int64
 
 
-def place_of(value: object, where: str) -> int:
+def label_of(value: object, where: str) -> int:
     """One label."""
     place = _whole(value)
     if place is None:
@@ -20,7 +20,7 @@ def place_of(value: object, where: str) -> int:
     return place
 
 
-def places_of(values: Sequence[object] | np.ndarray, where: Callable[[int], str]) -> np.ndarray:
+def labels_of(values: Sequence[object] | np.ndarray, where: Callable[[int], str]) -> np.ndarray:
     """All labels [n] int64; `where` names the row that is wrong."""
     if isinstance(values, np.ndarray) and _are_labels(values):
         return values.astype(np.int64)  # a million at once
@@ -53,10 +53,10 @@ def _no_label(value: object, where: str) -> ZsrError:
     return ZsrError(f"{where}: the label is {shown}; write the number of the class, a whole number from 0")
 
 
-def place_in(text: str | bytes, where: str) -> int:
+def label_of_text(text: str | bytes, where: str) -> int:
     """The label that a text file holds as digits."""
     try:
-        return place_of(float(text) if b"." in _bytes(text) else int(text), where)
+        return label_of(float(text) if b"." in _bytes(text) else int(text), where)
     except (ValueError, OverflowError) as error:
         raise ZsrError(f"{where}: the label {short(repr(text), 40)} is not a number") from error
 
@@ -65,7 +65,7 @@ def _bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
-def place_among(known: Mapping[str, int], key: str, where: str) -> int:
+def label_of_name(known: Mapping[str, int], key: str, where: str) -> int:
     """The label of a class that the source names."""
     if key not in known:
         raise ZsrError(f"{where}: the unknown class '{key}'; add it to `keys` of the dataset, or get the file again")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zsr.data.archives import Tree
-from zsr.data.labels import places_of
+from zsr.data.labels import labels_of
 from zsr.errors import ZsrError
 
 
@@ -70,7 +70,7 @@ def from_trees(entries: Iterable[Entry], captions: list[str] | None = None) -> P
                     f"{tree.path}: holds no '{min(lacking)}', which its list names; {len(lacking)} lack, get it again"
                 )
 
-    labels = places_of([entry.label for entry in entries], lambda row: f"{entries[row].tree.path}: {entries[row].name}")
+    labels = labels_of([entry.label for entry in entries], lambda row: f"{entries[row].tree.path}: {entries[row].name}")
     listing = hashlib.sha256("\n".join(entry.name for entry in entries).encode(errors="surrogateescape")).hexdigest()
     return Pictures(labels, fetch, captions, listing)
 
@@ -86,7 +86,7 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Pictures:
         for row in rows:
             yield Item(int(row), f"{name} [{row}]", np.ascontiguousarray(images[row]))
 
-    return Pictures(places_of(labels, lambda row: f"{name} [{row}]"), fetch)
+    return Pictures(labels_of(labels, lambda row: f"{name} [{row}]"), fetch)
 
 
 def caption_of(value: object, where: str) -> str:

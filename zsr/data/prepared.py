@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from zsr.data.labels import places_of
+from zsr.data.labels import labels_of
 from zsr.errors import ZsrError
 from zsr.storage.records import REPAIR, check_digest
 from zsr.storage.unreadable import reading
@@ -53,7 +53,7 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
             raise ZsrError(f"a reader gave images {chunk.images.shape[1:]} after {array.shape[1:]}; one size is wanted")
         take = min(len(chunk.images), count - done)
         array[done : done + take] = chunk.images[:take]
-        label_parts.append(places_of(chunk.labels[:take], partial(_image_of_reader, done)))
+        label_parts.append(labels_of(chunk.labels[:take], partial(_image_of_reader, done)))
         if chunk.captions is not None:
             captions = (captions or []) + list(chunk.captions[:take])
         done += take

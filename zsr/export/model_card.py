@@ -1,4 +1,4 @@
-"""What a model has shown, for people and for other tools: a model card, and entries as RobustBench keeps them."""
+"""Writes the accuracies of a model: a model card for people, and entries in the form of RobustBench for tools."""
 
 import json
 
@@ -53,10 +53,10 @@ def _table(cells: pd.DataFrame) -> list[str]:
     lines = ["| set | images | clean | " + " | ".join(f"{_plain(a)}, ε = {e}" for a, e in columns) + " |"]
     lines.append("|---|---:|" + "---:|" * (1 + len(columns)))
     for dataset, part in cells.groupby("dataset", sort=False):
-        found = {(row["attack"], row["eps"]): row for _, row in part.iterrows()}
+        measured = {(row["attack"], row["eps"]): row for _, row in part.iterrows()}
         first = part.iloc[0]
         source = " (fine-tuned on it)" if first["is_source"] and first["train_eps"] else ""
-        numbers = [_share(found[key], "robust") if key in found else "–" for key in columns]
+        numbers = [_share(measured[key], "robust") if key in measured else "–" for key in columns]
         lines.append(f"| {_plain(dataset)}{source} | {first['n']} | {_share(first, 'clean')} | {' | '.join(numbers)} |")
     return lines
 

@@ -25,7 +25,7 @@ from zsr.jobs.cost import START
 from zsr.jobs.environment import check_packages, machine, versions
 from zsr.jobs.failure import fail, reason
 from zsr.jobs.stopping import be_deaf, die_with_parent, interrupt, on_stop
-from zsr.storage import bytes_read, layout, records
+from zsr.storage import input_hashes, layout, records
 
 CACHES = ("TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TORCH_HOME", "TMPDIR")  # folders of libraries, maybe in the checkout
 
@@ -40,7 +40,7 @@ class JobRun:
         self.final = outputs
         self.outputs = {name: path.with_name(f".{path.name}.part") for name, path in outputs.items()}
         self.facts: dict = {}  # what goes into the record beside spec and digests
-        self.read: dict[str, str] = {}  # role -> the hash of the bytes that this job reads (zsr/storage/bytes_read.py)
+        self.read: dict[str, str] = {}  # role -> the hash of what this job reads (zsr/storage/input_hashes.py)
 
     # -- what the work asks for ---------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class JobRun:
     def note_inputs(self) -> None:
         """Keep of which bytes this result will be made; a job that reads whole lists says so itself."""
         roles = self._inputs.keys() & self.spec["needs"].keys()
-        self.read = {role: bytes_read.hash_of([self.record(role)]) for role in sorted(roles)}
+        self.read = {role: input_hashes.hash_of([self.record(role)]) for role in sorted(roles)}
 
     def publish(self, code_files: dict[str, str]) -> None:
         """Rename the outputs into place, the record last: it says what the others must be."""

@@ -98,7 +98,7 @@ class Plan:
             "sheets": digest_of(self.sheets.values()),
         }
         needs = {"tables": self.tables, "figures": self.figures, "gallery": self.gallery}
-        return self.graph.add("report", {}, spec, needs, "report", ["zsr/report/page/page.py"])
+        return self.graph.add("report", {}, spec, needs, "report", ["zsr/report/page/build.py"])
 
     def reads(self, job: PlannedJob) -> dict[str, list[PlannedJob]]:
         """role -> the jobs whose results a job reads: what it needs, and for the last jobs the plan's lists."""

@@ -1,5 +1,7 @@
 """ε among results ('2/255', or nothing at all) as a number: one place that sorts and converts it."""
 
+from collections.abc import Iterable
+
 from zsr.epsilon import fraction_of
 
 
@@ -9,6 +11,6 @@ def value(eps: object) -> float:
     return 0.0 if text in ("", "nan") else float(fraction_of(text, "results"))
 
 
-def ordered(values: object) -> list[str]:
+def ordered(values: Iterable[object]) -> list[str]:
     """Distinct ε from small to large."""
     return sorted({str(v) for v in values}, key=value)

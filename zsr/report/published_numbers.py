@@ -128,10 +128,16 @@ def _own(model: dict, theirs: dict) -> list[str]:
 
 def _same(one: object, other: object) -> bool:
     """Whether two values of a setting are one: 0.00001 is 1e-05."""
+    numbers = [_number(one), _number(other)]
+    return str(one) == str(other) if None in numbers else numbers[0] == numbers[1]
+
+
+def _number(value: object) -> float | None:
+    """The number that a setting is or spells."""
     try:
-        return float(one) == float(other)
-    except (TypeError, ValueError):
-        return str(one) == str(other)
+        return float(value) if isinstance(value, str | int | float) else None
+    except ValueError:
+        return None
 
 
 def _differences(cell: dict, number: dict) -> list[str]:

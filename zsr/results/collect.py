@@ -1,6 +1,6 @@
-"""What tables and report read: the plan's cells and models with their records, refused by name if not the plan's.
+"""Reads the finished cells and models of a plan with their records, for tables and report.
 
-Nobody globs: an orphan of an older config lies beside the results and is never seen.
+Files are found through the plan, so leftovers of an older config are ignored. A record of another spec is an error.
 """
 
 import json
@@ -30,11 +30,11 @@ def cells(plan: Plan) -> list[dict]:
 
 def models(plan: Plan) -> list[dict]:
     """The manifests of backbones and fine-tuned models."""
-    found = []
+    manifests = []
     for job in plan.trained:
         record = read_record(plan.results / job.record, job.hash)
         cost = record.get("cost", {})
-        found.append(
+        manifests.append(
             {
                 **record,
                 "id": next(iter(job.wildcards.values())),
@@ -46,19 +46,19 @@ def models(plan: Plan) -> list[dict]:
                 **{f"{way}_per_image": count for way, count in cost.get("passes_per_image", {}).items()},
             }
         )
-    return found
+    return manifests
 
 
 def logs(plan: Plan) -> dict[str, list[dict]]:
     """model -> its training log, one entry a step."""
-    found = {}
+    logs_of = {}
     for job in plan.trained:
         record = read_record(plan.results / job.record, job.hash)
         path = check_digest(plan.results / job.outputs["log"], record["digests"]["log"])
-        found[next(iter(job.wildcards.values()))] = [
+        logs_of[next(iter(job.wildcards.values()))] = [
             json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
         ]
-    return found
+    return logs_of
 
 
 def _cell(plan: Plan, job: PlannedJob) -> dict:
@@ -113,7 +113,7 @@ def model(plan: Plan, job: PlannedJob) -> dict:
 
 
 def label(request: "CellRequest") -> str:
-    """The name of a cell's attack in tables and figures; what was not attacked afresh says so wherever it stands."""
+    """The name of a cell's attack in tables and figures, with what its verdicts were copied from, if they were."""
     after = request.attack.after
     marks = [f"after {after}"] if after else []
     marks += ["over ε"] if request.protocol.chain_eps else []

@@ -16,9 +16,9 @@ from zsr.storage.records import check_digest, read_record
 
 def model(plan: Plan, job: PlannedJob) -> tuple[Backbone, Method]:
     """A fine-tuned (or adopted) model on the CPU in eval mode, and the method that made it."""
-    place, record = weights(plan, job)
-    source, source_record = weights(plan, job.needs["backbone"])
-    return load_trained(source, source_record, place, record)
+    trained, record = weights(plan, job)
+    backbone, backbone_record = weights(plan, job.needs["backbone"])
+    return load_trained(backbone, backbone_record, trained, record)
 
 
 def weights(plan: Plan, job: PlannedJob) -> tuple[Path, dict]:

@@ -1,5 +1,7 @@
 """Images of each dataset, for the contact sheets of the report."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from zsr.data import prepared
@@ -9,7 +11,15 @@ from zsr.storage.records import read_record
 IMAGES = 40  # of one sheet
 
 
-def sheet(plan: Plan, dataset: str) -> dict:
+class SheetImages(NamedTuple):
+    """What a contact sheet shows of one dataset."""
+
+    name: str
+    caption: str
+    images: np.ndarray  # [n, 3, H, W] uint8
+
+
+def sheet(plan: Plan, dataset: str) -> SheetImages:
     """A dataset's name, its caption and some of its images, by a seeded random draw, so none are cherry-picked."""
     data = plan.sheets[dataset]
     record = read_record(plan.results / data.record, data.hash)
@@ -19,4 +29,4 @@ def sheet(plan: Plan, dataset: str) -> dict:
     size = f"{len(definition.classes) or 'no'} classes, {len(labels)} images"
     said = [definition.about, size, definition.citation, definition.licence]
     caption = "".join(f"{text[:1].upper()}{text[1:].rstrip('.')}. " for text in said if text).strip()
-    return {"name": dataset, "caption": caption, "images": images[chosen]}
+    return SheetImages(dataset, caption, images[chosen])

@@ -1,4 +1,4 @@
-"""Files that are not what their names say: one line that names the file, what it holds instead, and the cure."""
+"""Makes one line of what a library raises on a damaged file: the file, what it holds instead, and the cure."""
 
 import errno
 import re
@@ -16,9 +16,9 @@ BYTES = (None, errno.EINVAL, errno.EOVERFLOW, errno.ENAMETOOLONG, errno.ERANGE, 
 
 @contextmanager
 def reading(place: Path | str, wanted: str, cure: str = AGAIN, content: bytes | None = None) -> Iterator[None]:
-    """What a library raises on bad bytes becomes one line; `content` are the bytes, where `place` is no file on disk.
+    """Make one line of what a library raises on bad bytes; `content` are the bytes, where `place` is no file on disk.
 
-    Every exception but a refusal of the system: a parser of foreign bytes may fail with any of them.
+    A parser of foreign bytes may raise anything; only a refusal of the operating system is passed on.
     """
     try:
         yield
@@ -29,15 +29,13 @@ def reading(place: Path | str, wanted: str, cure: str = AGAIN, content: bytes | 
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in BYTES:
             raise  # the disk, not the bytes: the job says which file
-        raise unreadable(place, wanted, error, cure, content) from error
+        raise _damaged(place, wanted, error, cure, content) from error
 
 
-def unreadable(
-    place: Path | str, wanted: str, error: object, cure: str = AGAIN, content: bytes | None = None
-) -> ZsrError:
+def _damaged(place: Path | str, wanted: str, error: Exception, cure: str, content: bytes | None) -> ZsrError:
     """The line for bytes that are not `wanted`, or not the whole of it."""
-    held = what(head_of(place) if content is None else content[:HEAD])
-    return ZsrError(f"{place}: not {wanted}, damaged or cut short ({held or said(error)}); {cure}")
+    reason = foreign_content(head_of(place) if content is None else content[:HEAD]) or _message(error)
+    return ZsrError(f"{place}: not {wanted}, damaged or cut short ({reason}); {cure}")
 
 
 def head_of(place: Path | str) -> bytes | None:
@@ -48,8 +46,8 @@ def head_of(place: Path | str) -> bytes | None:
         return file.read(HEAD)
 
 
-def what(head: bytes | None) -> str:
-    """What the first bytes show to be no data or weights; nothing where they may be such."""
+def foreign_content(head: bytes | None) -> str:
+    """What a file holds whose first bytes show that it is neither data nor weights; '' where it may be either."""
     if head is None:
         return ""
     if not head:
@@ -61,7 +59,7 @@ def what(head: bytes | None) -> str:
     return ""
 
 
-def said(error: object) -> str:
-    """What a library said, in one short line."""
+def _message(error: Exception) -> str:
+    """What a library says, in one short line."""
     text = re.sub(r"<_io\.BytesIO object at \w+>", "from its bytes", str(error))
     return short(" ".join(text.split()), 200) or type(error).__name__

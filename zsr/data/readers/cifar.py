@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import places_of
+from zsr.data.labels import labels_of
 from zsr.data.pictures import Pictures, from_arrays, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
@@ -63,7 +63,7 @@ class Cifar(FileReader):
             raise ZsrError(f"{where}: not a batch of CIFAR, its 'data' is not uint8 [n, 3072]; get the archive again")
         if not isinstance(labels, list | np.ndarray) or len(labels) != len(pixels):
             raise ZsrError(f"{where}: {len(pixels)} images and not as many '{self.labels}'; get the archive again")
-        return pixels, places_of(labels, lambda row: f"{where} [{row}]")
+        return pixels, labels_of(labels, lambda row: f"{where} [{row}]")
 
 
 class Restricted(pickle.Unpickler):

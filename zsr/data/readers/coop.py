@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from zsr.data.archives import Tree
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_of
+from zsr.data.labels import label_of
 from zsr.data.lists import json_of
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.readers.caltech101 import inner_tree
@@ -48,7 +48,7 @@ class Coop(FileReader):
             if not isinstance(row, list) or [type(value) for value in row[::2]] != [str, str] or len(row) != 3:
                 raise ZsrError(f"{where}: {split}[{number}] is not [path, label, name]; get it again")
         return [
-            (path.lstrip("/"), place_of(label, f"{where}: {split}[{number}]"), name)
+            (path.lstrip("/"), label_of(label, f"{where}: {split}[{number}]"), name)
             for number, (path, label, name) in enumerate(listed)
         ]
 

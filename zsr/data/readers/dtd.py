@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_among
+from zsr.data.labels import label_of_name
 from zsr.data.lists import text_of
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
@@ -24,5 +24,5 @@ class Dtd(FileReader):
         names = text_of(tree.read(listing), where).split()
         label = {key: i for i, key in enumerate(sources.keys)}
         return from_trees(
-            Entry(tree, f"dtd/images/{name}", place_among(label, name.split("/")[0], where)) for name in names
+            Entry(tree, f"dtd/images/{name}", label_of_name(label, name.split("/")[0], where)) for name in names
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_among
+from zsr.data.labels import label_of_name
 from zsr.data.lists import rows_of, text_of
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
@@ -34,6 +34,6 @@ class FgvcAircraft(FileReader):
         label = {name: i for i, name in enumerate(variants)}
         where = f"{tree.path}: {names[1]}"
         return from_trees(
-            Entry(tree, f"{self.top}/data/images/{row[0]}.jpg", place_among(label, row[1], where))
+            Entry(tree, f"{self.top}/data/images/{row[0]}.jpg", label_of_name(label, row[1], where))
             for row in rows_of(contents[names[1]], 2, where, " ", 1)
         )

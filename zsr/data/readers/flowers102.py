@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_of
+from zsr.data.labels import label_of
 from zsr.data.lists import matlab
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
@@ -24,7 +24,7 @@ class Flowers102(FileReader):
         split_of(split, SPLITS, "flowers102")
         labels = self._array("imagelabels.mat", "labels", sources)
         chosen = [
-            place_of(i, f"{sources.folder / 'setid.mat'}") for i in self._array("setid.mat", SPLITS[split], sources)
+            label_of(i, f"{sources.folder / 'setid.mat'}") for i in self._array("setid.mat", SPLITS[split], sources)
         ]
         tree = sources.tree(self.archive)
         entries = []
@@ -33,7 +33,7 @@ class Flowers102(FileReader):
                 raise ZsrError(
                     f"{sources.folder / 'setid.mat'}: image {i}, imagelabels.mat has {len(labels)}; get both again"
                 )
-            label = place_of(labels[i - 1] - 1, f"{sources.folder / 'imagelabels.mat'}: image {i}, from 1")
+            label = label_of(labels[i - 1] - 1, f"{sources.folder / 'imagelabels.mat'}: image {i}, from 1")
             entries.append(Entry(tree, f"jpg/image_{i:05d}.jpg", label))
         return from_trees(entries)
 

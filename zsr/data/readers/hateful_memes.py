@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_of
+from zsr.data.labels import label_of
 from zsr.data.lists import json_lines
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
@@ -28,5 +28,5 @@ class HatefulMemes(FileReader):
             for row in json_lines(tree.read(f"{top}{part}.jsonl"), where):
                 if not {"img", "label"} <= row.keys():
                     raise ZsrError(f"{where}: the meme {row.get('id', '?')} has no 'img' or no 'label'; get it again")
-                rows[f"{top}{row['img']}"] = place_of(row["label"], f"{where}: {row['img']}")
+                rows[f"{top}{row['img']}"] = label_of(row["label"], f"{where}: {row['img']}")
         return from_trees(Entry(tree, name, label) for name, label in rows.items())

@@ -7,7 +7,7 @@ import numpy as np
 
 from zsr.data.archives import Tar
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_in
+from zsr.data.labels import label_of_text
 from zsr.data.lists import matlab
 from zsr.data.pictures import Entry, Item, Pictures, from_trees, split_of
 from zsr.data.readers.folder import Folder
@@ -38,7 +38,7 @@ class Imagenet(FileReader):
         wnid = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in meta}
         label = {key: i for i, key in enumerate(sources.keys)}
         listing = f"{KIT_FOLDER}ILSVRC2012_validation_ground_truth.txt"
-        truth = [place_in(word, f"{kit.path}: {listing}") for word in kit.read(listing).split()]
+        truth = [label_of_text(word, f"{kit.path}: {listing}") for word in kit.read(listing).split()]
         names = sorted(name for name in tree.names if name.endswith(".JPEG"))
         if len(names) != len(truth):
             raise ZsrError(f"{tree.path}: {len(names)} images, the devkit knows {len(truth)}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_in
+from zsr.data.labels import label_of_text
 from zsr.data.lists import rows_of
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
@@ -23,5 +23,6 @@ class OxfordPets(FileReader):
         rows = rows_of(annotations.read(listing), 2, where, comment="#")
         tree = sources.tree(self.images)
         return from_trees(
-            Entry(tree, f"images/{name}.jpg", place_in(number, f"{where}: {name}") - 1) for name, number, *_ in rows
+            Entry(tree, f"images/{name}.jpg", label_of_text(number, f"{where}: {name}") - 1)
+            for name, number, *_ in rows
         )

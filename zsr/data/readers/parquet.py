@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import places_of
+from zsr.data.labels import labels_of
 from zsr.data.pictures import Item, Pictures, caption_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
@@ -95,7 +95,7 @@ class Parquet(FileReader):
         if None in column:
             raise ZsrError(f"{where(column.index(None))}: no label; give each picture one, or leave it out")
         if not any(isinstance(value, str) for value in column):
-            return places_of(column, where)
+            return labels_of(column, where)
         wrong = next((row for row, value in enumerate(column) if not isinstance(value, str)), None)
         if wrong is not None:
             raise ZsrError(f"{where(wrong)}: a number, other labels are texts; write all in one way")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import places_of
+from zsr.data.labels import labels_of
 from zsr.data.pictures import Item, Pictures, split_of
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
@@ -32,7 +32,7 @@ class Pcam(FileReader):
         stem = f"camelyonpatch_level_2_split_{split}"
         with _open(sources, f"{stem}_y.h5") as file, reading(Path(file.filename), "a whole HDF5 file"):
             numbers = np.asarray(_array(file, "y")).reshape(-1)
-        labels = places_of(numbers, lambda row: f"{sources.folder / stem}_y.h5 [{row}]")
+        labels = labels_of(numbers, lambda row: f"{sources.folder / stem}_y.h5 [{row}]")
 
         def fetch(rows: np.ndarray) -> Iterator[Item]:
             with _open(sources, f"{stem}_x.h5") as file:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_of
+from zsr.data.labels import label_of
 from zsr.data.lists import matlab
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
@@ -29,6 +29,6 @@ class StanfordCars(FileReader):
             raise ZsrError(f"{where}: its annotations have no 'fname' or no 'class'; get it again")
         tree = sources.tree(f"cars_{split}.tgz")
         pairs = [
-            (str(row["fname"]), place_of(row["class"], f"{where}: {row['fname']}") - 1) for row in rows.reshape(-1)
+            (str(row["fname"]), label_of(row["class"], f"{where}: {row['fname']}") - 1) for row in rows.reshape(-1)
         ]
         return from_trees(Entry(tree, f"cars_{split}/{name}", label) for name, label in pairs)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from zsr.data.archives import Tree
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_among
+from zsr.data.labels import label_of_name
 from zsr.data.lists import rows_of
 from zsr.data.pictures import Entry, Pictures, from_trees, split_of
 from zsr.data.sources import Sources
@@ -23,7 +23,7 @@ class TinyImagenet(FileReader):
         label = {key: i for i, key in enumerate(sources.keys)}
         pairs = self._train(tree.names) if split == "train" else self._test(tree)
         return from_trees(
-            Entry(tree, name, place_among(label, key, f"{tree.path}: {name}")) for name, key in sorted(pairs)
+            Entry(tree, name, label_of_name(label, key, f"{tree.path}: {name}")) for name, key in sorted(pairs)
         )
 
     def _train(self, names: frozenset[str]) -> list[tuple[str, str]]:

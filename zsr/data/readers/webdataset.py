@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zsr.data.archives import Tar
 from zsr.data.file_reader import FileReader
-from zsr.data.labels import place_in
+from zsr.data.labels import label_of_text
 from zsr.data.pictures import Entry, Pictures, from_trees
 from zsr.data.sources import Sources
 from zsr.errors import ZsrError
@@ -35,7 +35,7 @@ class Webdataset(FileReader):
             for name in sorted(texts):
                 if sample(name) not in pictures:
                     raise ZsrError(f"{path}: '{name}' has no image ({', '.join(self.image)})")
-                entries.append(Entry(tree, pictures.pop(sample(name)), place_in(texts[name], f"{path}: {name}")))
+                entries.append(Entry(tree, pictures.pop(sample(name)), label_of_text(texts[name], f"{path}: {name}")))
             if pictures:
                 raise ZsrError(f"{path}: '{next(iter(pictures.values()))}' has no label (.{self.label})")
         return from_trees(entries)

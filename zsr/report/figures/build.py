@@ -1,8 +1,7 @@
 """The figures, as Altair charts: plane, epsilon, heatmap, steps, training, cost.
 
-Every chart is complete by itself (data inside, choices as drop-downs) and works offline; `spec` gives its Vega-Lite
-JSON for the page, `svg` the same picture for a paper, at the starting choice. All six always exist: one without data
-says so in words.
+Every chart is complete by itself (data inside, choices as drop-downs) and works offline. All six always exist: one
+without data says so in words.
 """
 
 import json
@@ -11,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
-import vl_convert
 
 from zsr.report.choices import Choices, choices, chosen
 from zsr.report.eps_order import value
+from zsr.report.figures import vega
 from zsr.report.figures.plane import legend_of, plane
 from zsr.report.figures.theme import INK, config
 from zsr.report.percent import shown
@@ -46,10 +45,10 @@ class Figures:
             "dash": alt.StrokeDash("model:N", scale=scales["dash"], legend=legend, sort=None),
         }
 
-    def plane(self) -> alt.Chart:
+    def plane(self) -> vega.Chart:
         return plane(self.tables["methods"], self.choices, self.look)
 
-    def epsilon(self) -> alt.Chart:
+    def epsilon(self) -> vega.Chart:
         """Accuracy against ε, one panel per set, the clean images at ε = 0."""
         keys = ["protocol", "backbone", "attack"]
         parts = [self._with_mean("robust"), self._with_mean("clean").drop_duplicates([*keys, "model", "set"])]
@@ -74,7 +73,7 @@ class Figures:
         faceted = chart.facet(alt.Facet("set:N", title=None, sort=order), columns=4)
         return faceted.resolve_axis(x="independent").add_params(*self.choices.parameters(keys))
 
-    def heatmap(self) -> alt.Chart:
+    def heatmap(self) -> vega.Chart:
         """Method × set."""
         keys = ["protocol", "backbone", "attack", "eps"]
         frame = pd.concat([self._with_mean("robust").assign(quantity="robust"),
@@ -103,7 +102,7 @@ class Figures:
             quantity, *self.choices.parameters(keys)
         )  # fmt: skip
 
-    def steps(self) -> alt.Chart:
+    def steps(self) -> vega.Chart:
         """How many images are still robust after each step; a curve that still falls means an unfinished attack."""
         keys = ["protocol", "backbone", "eps"]
         frame = self.tables["fooled"].copy()
@@ -121,7 +120,7 @@ class Figures:
         faceted = chart.facet(alt.Facet("attack:N", title=None, sort=self.choices.options["attack"]), columns=2)
         return faceted.resolve_scale(x="independent").add_params(*self.choices.parameters(keys))
 
-    def training(self) -> alt.Chart:
+    def training(self) -> vega.Chart:
         """What the logs recorded, thinned to what can be seen."""
         names = self.tables["training"].set_index("id")
         lines = []
@@ -148,7 +147,7 @@ class Figures:
             *self.choices.parameters(["backbone"])
         )
 
-    def cost(self) -> alt.Chart:
+    def cost(self) -> vega.Chart:
         """What a model's training cost against what it resists; seeds averaged."""
         keys = ["protocol", "backbone", "attack", "eps"]
         spent = self.tables["training"].groupby(["backbone", "model"], sort=False)[["seconds", "peak_memory"]].mean()
@@ -191,30 +190,13 @@ class Figures:
         return pd.concat(parts, ignore_index=True)
 
 
-def build(tables: Mapping[str, pd.DataFrame], logs: Mapping[str, Sequence[dict]]) -> dict[str, alt.Chart]:
+def build_figures(tables: Mapping[str, pd.DataFrame], logs: Mapping[str, Sequence[dict]]) -> dict[str, vega.Chart]:
     """All figures; `logs` maps a model's id to the records of its train.jsonl."""
     figures = Figures(tables, logs)
     return {name: getattr(figures, name)().configure(**config()) for name in NAMES}
 
 
-def spec(chart: alt.Chart) -> dict:
-    """The Vega-Lite JSON of a chart, data inside."""
-    with alt.data_transformers.enable("default", max_rows=None):
-        return chart.to_dict()
-
-
-def svg(spec: dict) -> str:
-    """The picture of a Vega-Lite JSON at its starting choice; rendered without network."""
-    quiet = spec | {"config": spec["config"] | {"aria": False}}  # a label on each of 2,000 marks helps no reader
-    return vl_convert.vegalite_to_svg(quiet, allowed_base_urls=[])
-
-
-def pdf(picture: str) -> bytes:
-    """An SVG of `svg` as PDF, with the same look; `currentColor` is black there."""
-    return vl_convert.svg_to_pdf(picture.replace("currentColor", "#000"))
-
-
-def _words(text: str) -> alt.Chart:
+def _words(text: str) -> vega.Chart:
     data = pd.DataFrame({"text": [text]})
     return (
         alt.Chart(data)
@@ -225,8 +207,9 @@ def _words(text: str) -> alt.Chart:
 
 
 def _metrics(records: Sequence[dict]) -> list[str]:
-    found = {key for record in records for key, item in record.items() if key != "step" and _number(item)}
-    return sorted(found, key=_rank)[:METRICS]
+    """The metrics of a log that are drawn."""
+    names = {key for record in records for key, item in record.items() if key != "step" and _number(item)}
+    return sorted(names, key=_rank)[:METRICS]
 
 
 def _rank(metric: str) -> tuple[int, str]:

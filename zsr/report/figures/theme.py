@@ -1,9 +1,9 @@
-"""One look for all figures: colours that the colour-blind tell apart, and text that takes the colour of its page.
+"""One look for all figures: colours that the colour-blind tell apart, and text in the colour of the page.
 
-Axes, labels and legends are drawn in `currentColor`: inline in the page they follow its light or dark mode, in a file
-of their own they are black. Marks use mid-tones with at least 2.4:1 contrast on white and on near-black. A model keeps
-its colour, dash and shape in every figure; the dash changes when the colours come round again, so that colour is never
-the only carrier. A model of method `clip`, an undefended one, is grey.
+Axes, labels and legends are drawn in `currentColor`: inside the page they follow its light or dark mode, in a file of
+their own they are black. Marks use mid-tones with at least 2.4:1 contrast on white and on near-black. A model has the
+same colour, dash and shape in every figure. Models that share a colour differ in their dash, so no two are told apart
+by colour alone. A model of method `clip`, an undefended one, is grey.
 """
 
 from collections.abc import Mapping
@@ -23,18 +23,19 @@ def baseline(method: str) -> bool:
 
 def looks(methods: Mapping[str, str]) -> dict[str, dict]:
     """model -> its colour, shape and dash, from model -> its method in the order of the config."""
-    found, place = {}, 0
+    looks_of: dict[str, dict] = {}
+    number = 0  # of the defended models so far
     for model, method in methods.items():
         if baseline(method):
-            found[model] = {"colour": BASELINE, "shape": "circle", "dash": DASHES[2]}
+            looks_of[model] = {"colour": BASELINE, "shape": "circle", "dash": DASHES[2]}
             continue
-        found[model] = {
-            "colour": COLOURS[place % len(COLOURS)],
-            "shape": SHAPES[place % len(SHAPES)],
-            "dash": DASHES[(place // len(COLOURS)) % len(DASHES)],
+        looks_of[model] = {
+            "colour": COLOURS[number % len(COLOURS)],
+            "shape": SHAPES[number % len(SHAPES)],
+            "dash": DASHES[(number // len(COLOURS)) % len(DASHES)],
         }
-        place += 1
-    return found
+        number += 1
+    return looks_of
 
 
 def config() -> dict:

@@ -12,14 +12,14 @@ NAMED = 4  # models that the first sentence names beside the best; the table has
 
 def sentences(methods: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, str]:
     """'protocol|backbone|attack|ε' (as a JSON-safe key, see `key`) -> HTML."""
-    found = {}
+    answers = {}
     keys = ["protocol", "backbone", "attack", "eps"]
     robust = pairs[(pairs["quantity"] == "robust") & pairs["scope"].isin(["zero-shot", "unrelated"])]
     tests = dict(list(robust.groupby(keys, sort=False)))
     for names, part in methods.groupby(keys, sort=False):
         test = tests.get(names, robust.iloc[:0])
-        found[key(*names)] = _answer(names, part, test)
-    return found
+        answers[key(*names)] = _answer(names, part, test)
+    return answers
 
 
 def key(*names: str) -> str:
@@ -27,20 +27,20 @@ def key(*names: str) -> str:
     return "\x1f".join(names)
 
 
-def _answer(names: tuple, part: pd.DataFrame, test: pd.DataFrame) -> str:
+def _answer(names: tuple[str, ...], part: pd.DataFrame, test: pd.DataFrame) -> str:
     protocol, backbone, attack, eps = (f"<b>{text(name)}</b>" for name in names)
-    where = f"Under protocol {protocol} with backbone {backbone}, against {attack} at ε = {eps}"
+    condition = f"Under protocol {protocol} with backbone {backbone}, against {attack} at ε = {eps}"
     means = part[(part["scope"] == "zero-shot") & part["robust"].notna()]
     if means.empty:
-        return f"<p class='lead'>{where}: no mean over the zero-shot sets can be formed (see the alarms).</p>"
+        return f"<p class='lead'>{condition}: no mean over the zero-shot sets can be formed (see the alarms).</p>"
     best = means.loc[means["robust"].idxmax()]
     count = int(best["sets"])
     over = f"the mean over {count} zero-shot {'set' if count == 1 else 'sets'}"
     if best["robust"] == 0:
         who = "the model does not stand" if len(means) == 1 else f"none of the {len(means)} models stands"
-        return f"<p class='lead'>{where}, {who}: {share(0)} {interval(best, 'robust')} robust accuracy, {over}.</p>"
+        return f"<p class='lead'>{condition}, {who}: {share(0)} {interval(best, 'robust')} robust accuracy, {over}.</p>"
     lines = [
-        f"{where}, <mark>{text(best['model'])}</mark> stands best: "
+        f"{condition}, <mark>{text(best['model'])}</mark> stands best: "
         f"<strong>{share(best['robust'])}</strong> {interval(best, 'robust')} robust accuracy, "
         f"{over}, at {share(best['clean'])} {interval(best, 'clean')} clean."
     ]

@@ -2,14 +2,14 @@
 
 
 def pack(rows: list[dict]) -> dict[str, object]:
-    """{'n': rows, 'columns': {name: [values] or {'of': [distinct], 'at': [places]}}}; every row must have all keys."""
-    columns = {}
+    """{'n': rows, 'columns': {name: [values] or {'of': [distinct], 'at': [numbers]}}}; every row must have all keys."""
+    columns: dict[str, list | dict[str, list]] = {}
     for name in rows[0] if rows else {}:
         values = [row[name] for row in rows]
         distinct = list(dict.fromkeys(values))
         if isinstance(values[0], str) and len(distinct) < len(values):
-            place = {value: i for i, value in enumerate(distinct)}
-            columns[name] = {"of": distinct, "at": [place[value] for value in values]}
+            number = {value: i for i, value in enumerate(distinct)}
+            columns[name] = {"of": distinct, "at": [number[value] for value in values]}
         else:
             columns[name] = values
     return {"n": len(rows), "columns": columns}

@@ -1,13 +1,28 @@
-"""A contact sheet: images side by side in one PNG, enlarged without smoothing so that every pixel is seen."""
+"""Contact sheets: sample images of a set side by side in one PNG, and the section of the page that shows them."""
 
 import io
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from zsr.report.escape import data_uri, text
+
+
+class Sheet(NamedTuple):
+    """The contact sheet of one set."""
+
+    name: str
+    caption: str
+    png: bytes
+
 
 def contact_sheet(images: np.ndarray, columns: int = 10, size: int = 64, gap: int = 2) -> bytes:
-    """`images` [n, 3, H, W] uint8 as a PNG of `columns` to a row, each about `size` pixels wide."""
+    """`images` [n, 3, H, W] uint8 as a PNG of `columns` to a row, each about `size` pixels wide.
+
+    Small images are enlarged without smoothing, so that every pixel is seen.
+    """
     n, _, height, width = images.shape
     scale = max(1, size // width)
     if width > size:  # large photographs: every k-th pixel is enough to recognise them
@@ -24,3 +39,13 @@ def contact_sheet(images: np.ndarray, columns: int = 10, size: int = 64, gap: in
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def html(sheets: Iterable[Sheet]) -> str:
+    """All contact sheets with their captions."""
+    items = [
+        f"<figure><img src='{data_uri(sheet.png)}' alt='Sample images of {text(sheet.name)}' loading='lazy'>"
+        f"<figcaption><b>{text(sheet.name)}</b> {text(sheet.caption)}</figcaption></figure>"
+        for sheet in sheets
+    ]
+    return f"<div class='sheets'>{''.join(items)}</div>" if items else "<p>No contact sheets were made.</p>"

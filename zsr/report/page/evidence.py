@@ -1,24 +1,33 @@
 """The evidence behind every number, small enough to travel inside the page.
 
-1,440 cells with their specs, versions and file hashes are megabytes of text that repeats itself; `pack` stores every
-distinct object once and refers to it by its place, and the page unpacks what the reader opens.
+1,440 cells with their specs, versions and file hashes are megabytes of text that repeats itself. `pack` stores every
+distinct object once and refers to it by its index, and the page unpacks what the reader opens.
 """
 
 import json
 from collections.abc import Iterable
+from typing import TypedDict
 
 SHORT = 24  # strings up to this length are cheaper in place
 
 
-def pack(values: Iterable[object]) -> dict[str, list]:
-    """{'pool': distinct objects, children before parents; 'roots': places of the given values}.
+class Packed(TypedDict):
+    """Values without repetition.
 
-    In the pool an object is {key: item} or [item, …] with items that are plain JSON scalars or {'$': place}.
+    In the pool an object is {key: item} or [item, …] with items that are plain JSON scalars or {'$': index}.
     """
+
+    pool: list[object]  # distinct objects, children before parents
+    roots: list[int]  # where each of the given values is in the pool
+
+
+def pack(values: Iterable[object]) -> Packed:
+    """The values without repetition."""
     pool: list[object] = []
-    places: dict[str, int] = {}
+    known: dict[str, int] = {}  # JSON of an object -> its index in the pool
 
     def reduce(value: object) -> object:
+        """The item that stands for a value."""
         if isinstance(value, dict):
             return store({str(k): reduce(v) for k, v in value.items()})
         if isinstance(value, (list, tuple)):
@@ -31,16 +40,16 @@ def pack(values: Iterable[object]) -> dict[str, list]:
 
     def store(value: object) -> dict[str, int]:
         text = json.dumps(value, sort_keys=True)
-        if text not in places:
-            places[text] = len(pool)
+        if text not in known:
+            known[text] = len(pool)
             pool.append(value)
-        return {"$": places[text]}
+        return {"$": known[text]}
 
-    roots = [reduce({"value": value})["$"] for value in values]
+    roots = [store({"value": reduce(value)})["$"] for value in values]
     return {"pool": pool, "roots": roots}
 
 
-def unpack(packed: dict[str, list]) -> list[object]:
+def unpack(packed: Packed) -> list[object]:
     """The values again; the page's script does the same."""
 
     def expand(item: object) -> object:
@@ -51,4 +60,5 @@ def unpack(packed: dict[str, list]) -> list[object]:
             return {k: expand(v) for k, v in stored.items()}
         return [expand(v) for v in stored] if isinstance(stored, list) else stored
 
-    return [build(packed["pool"][place])["value"] for place in packed["roots"]]
+    roots = [packed["pool"][index] for index in packed["roots"]]
+    return [expand(root["value"]) for root in roots if isinstance(root, dict)]

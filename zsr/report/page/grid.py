@@ -1,11 +1,13 @@
 """The table methods × sets: its data for every choice, and its HTML for the starting one.
 
 The page holds one table per protocol and backbone, so numbers of two protocols never share a column and models of two
-backbones are never ranked together. The HTML is complete without JavaScript; the script of the page only replaces the
-contents of its cells when another attack, ε or view is chosen, by the same rules as `cell` here.
+backbones are never ranked together. The HTML is complete without JavaScript. When another attack, ε or view is chosen,
+the page's script replaces the contents of the cells by the same rules as `cell` here.
 """
 
 import math
+from collections.abc import Mapping
+from typing import NamedTuple, NotRequired, TypedDict
 
 import pandas as pd
 
@@ -14,21 +16,87 @@ from zsr.report.page.answer import key
 from zsr.report.percent import fixed, percent
 from zsr.report.tables.set_kinds import MEANS, SetKey, SetUse, kinds
 
-COLUMNS = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word", "all": "mean, all with source"}
-FIELDS = ["clean", "clean_lo", "clean_hi", "clean_sd", "clean_mark", "robust", "robust_lo", "robust_hi", "robust_sd",
-          "robust_mark"]  # fmt: skip
+SCOPES = {"zero-shot": "mean, zero-shot", "unrelated": "mean, no shared word", "all": "mean, all with source"}
 
 
-def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
-    """One per protocol and backbone: {protocol, backbone, models, columns, values: {attack|ε: [model][column]}}."""
+class Accuracy(NamedTuple):
+    """One accuracy in percent."""
+
+    share: float
+    low: float
+    high: float
+    spread: float | None  # the deviation over seeds
+    mark: str  # best, tie or nothing
+
+
+class Entry(NamedTuple):
+    """One cell of a table. The page's script reads it as a list in this order (PLACE and COUNT in page.js)."""
+
+    clean: float | None
+    clean_lo: float | None
+    clean_hi: float | None
+    clean_sd: float | None
+    clean_mark: str
+    robust: float | None
+    robust_lo: float | None
+    robust_hi: float | None
+    robust_sd: float | None
+    robust_mark: str
+    counted: int  # images of a set, sets of a mean
+
+    def accuracy(self, quantity: str) -> Accuracy | None:
+        """Clean or robust accuracy; None where a mean has none."""
+        share, low, high, spread, mark = self[:5] if quantity == "clean" else self[5:10]
+        if share is None or low is None or high is None:
+            return None
+        return Accuracy(share, low, high, spread, mark)
+
+
+class Model(TypedDict):
+    """A row of a table."""
+
+    name: str
+    eps: str
+    seeds: int
+
+
+class Column(TypedDict):
+    """A column of a table: a set or a mean over sets."""
+
+    name: str
+    kind: str  # mean, or what the set is: source, shared, zero-shot
+    scope: NotRequired[str]  # of a mean
+    sets: NotRequired[list[str]]  # of a mean
+    chance: NotRequired[float]  # of a set, in percent
+
+
+Entries = list[list[Entry | None]]  # [model][column]
+
+
+class Grid(TypedDict):
+    """The table of one protocol and backbone."""
+
+    protocol: str
+    backbone: str
+    models: list[Model]
+    columns: list[Column]
+    values: dict[str, Entries]  # by the key of attack and ε
+
+
+FIELDS = [name for name in Entry._fields if name != "counted"]  # columns of `sets` and `methods`
+
+
+def grids(tables: Mapping[str, pd.DataFrame]) -> list[Grid]:
+    """One per protocol and backbone."""
     sets, methods = tables["sets"], tables["methods"]
-    found = []
+    made: list[Grid] = []
     uses = sets[["protocol", "dataset", "is_source", "shares_words"]].itertuples(index=False, name=None)
     kind = kinds(SetUse(SetKey(protocol, name), *flags) for protocol, name, *flags in uses)
     for (protocol, backbone), part in sets.groupby(["protocol", "backbone"], sort=False):
         means = methods[(methods["protocol"] == protocol) & (methods["backbone"] == backbone)]
-        columns, counts = [], set()
-        for scope, label in COLUMNS.items():
+        columns: list[Column] = []
+        counts = set()
+        for scope, label in SCOPES.items():
             sizes = frozenset(means.loc[means["scope"] == scope, "sets"])
             if sizes and sizes not in counts:  # the same number of sets, the same sets: one column says it
                 names = [key.dataset for key, of in kind.items() if key.protocol == protocol and of in MEANS[scope]]
@@ -38,58 +106,73 @@ def grids(tables: dict[str, pd.DataFrame]) -> list[dict]:
             chance = round(100 * rows["chance"].iloc[0], 1)
             columns.append({"name": name, "kind": kind[SetKey(protocol, name)], "chance": chance})
         about = part.drop_duplicates("model").set_index("model")
-        models = [{"name": name, "eps": about.loc[name, "train_eps"], "seeds": int(about.loc[name, "seeds"])}
-                  for name in about.index]  # fmt: skip
-        found.append(
+        models: list[Model] = [
+            {"name": name, "eps": about.loc[name, "train_eps"], "seeds": int(about.loc[name, "seeds"])}
+            for name in about.index
+        ]
+        made.append(
             {"protocol": protocol, "backbone": backbone, "models": models, "columns": columns,
              "values": _values(part, means, models, columns)}
         )  # fmt: skip
-    return found
+    return made
 
 
-def _values(sets: pd.DataFrame, means: pd.DataFrame, models: list[dict], columns: list[dict]) -> dict[str, list]:
+def empty(grid: Grid) -> Entries:
+    """The entries where nothing was measured."""
+    return [[None] * len(grid["columns"]) for _ in grid["models"]]
+
+
+def _values(sets: pd.DataFrame, means: pd.DataFrame, models: list[Model], columns: list[Column]) -> dict[str, Entries]:
+    """The entries of a table for each attack and ε."""
     rows = {model["name"]: i for i, model in enumerate(models)}
-    places = {(c["kind"] == "mean", c.get("scope", c["name"])): i for i, c in enumerate(columns)}
-    found: dict[str, list] = {}
+    column_of = {(c["kind"] == "mean", c.get("scope", c["name"])): i for i, c in enumerate(columns)}
+    values: dict[str, Entries] = {}
     for frame, mean, name in ((sets, False, "dataset"), (means, True, "scope")):
         extra = frame["n"] if not mean else frame["sets"]
         lines = zip(frame["attack"], frame["eps"], frame["model"], frame[name], extra,
                     frame[FIELDS].itertuples(index=False, name=None), strict=True)  # fmt: skip
         for attack, eps, model, column, count, numbers in lines:
-            if (mean, column) in places:
-                grid = found.setdefault(key(attack, eps), [[None] * len(columns) for _ in models])
-                grid[rows[model]][places[(mean, column)]] = [*map(_number, numbers), int(count)]
-    return found
+            if (mean, column) in column_of:
+                entries = values.setdefault(key(attack, eps), [[None] * len(columns) for _ in models])
+                entries[rows[model]][column_of[mean, column]] = Entry._make([*map(_in_percent, numbers), int(count)])
+    return values
 
 
-def _number(item: object) -> object:
+def _in_percent(item: float | str) -> float | str | None:
+    """A share in percent, None where it is not known; a mark as it is."""
     if isinstance(item, str):
         return item
     return None if math.isnan(item) else percent(item)
 
 
-def cell(entry: list | None) -> tuple[str, str]:
+def accuracy(entry: Entry | None, quantity: str) -> Accuracy | None:
+    """Clean or robust accuracy of a cell; None where nothing was measured."""
+    return entry.accuracy(quantity) if entry else None
+
+
+def cell(entry: Entry | None) -> tuple[str, str]:
     """(class, inner HTML) of one cell in the starting view: robust large, clean small."""
-    if entry is None or entry[5] is None:
+    robust = accuracy(entry, "robust")
+    clean = accuracy(entry, "clean")
+    if robust is None:
         return "", "<span class='main'>–</span>"
-    mark = entry[9]
-    word = {"best": "<span class='vh'> best</span>", "tie": "<span class='vh'> tied</span>", "": ""}[mark]
-    spread = f"<span class='sd'>±{fixed(entry[8])}</span>" if entry[8] is not None else ""
-    return mark, (
-        f"<span class='main'>{fixed(entry[5])}{spread}{word}</span>"
-        f"<span class='ci'>{fixed(entry[6])}–{fixed(entry[7])}</span>"
-        f"<span class='sub'><span class='vh'>clean </span>{fixed(entry[0])}</span>"
+    word = {"best": "<span class='vh'> best</span>", "tie": "<span class='vh'> tied</span>", "": ""}[robust.mark]
+    spread = f"<span class='sd'>±{fixed(robust.spread)}</span>" if robust.spread is not None else ""
+    return robust.mark, (
+        f"<span class='main'>{fixed(robust.share)}{spread}{word}</span>"
+        f"<span class='ci'>{fixed(robust.low)}–{fixed(robust.high)}</span>"
+        f"<span class='sub'><span class='vh'>clean </span>{fixed(clean.share) if clean else '–'}</span>"
     )
 
 
-def html(grid: dict, number: int, start: str, caption: str, hidden: bool) -> str:
+def html(grid: Grid, number: int, start: str, caption: str, hidden: bool) -> str:
     """The table of one protocol and backbone; `start` is the key of the starting attack and ε."""
     head = "".join(
         f"<th scope='col' class='{c['kind']}' aria-sort='none'><button type='button' data-column='{i}'>"
         f"{text(c['name'])}<small>{_about(c)}</small></button></th>"
         for i, c in enumerate(grid["columns"])
     )
-    values = grid["values"].get(start) or [[None] * len(grid["columns"]) for _ in grid["models"]]
+    values = grid["values"].get(start) or empty(grid)
     body = "".join(_row(model, i, values[i], grid) for i, model in enumerate(grid["models"]))
     return (
         f"<div class='scroll grid' data-grid='{number}'{' hidden' if hidden else ''} role='region' tabindex='0' "
@@ -99,7 +182,7 @@ def html(grid: dict, number: int, start: str, caption: str, hidden: bool) -> str
     )
 
 
-def _row(model: dict, number: int, values: list, grid: dict) -> str:
+def _row(model: Model, number: int, values: list[Entry | None], grid: Grid) -> str:
     seeds = f", {model['seeds']} seeds" if model["seeds"] > 1 else ""
     cells = []
     for column, entry in enumerate(values):
@@ -110,7 +193,7 @@ def _row(model: dict, number: int, values: list, grid: dict) -> str:
     return f"<tr data-r='{number}'><th scope='row' class='model'>{name}</th>{''.join(cells)}</tr>"
 
 
-def _about(column: dict) -> str:
+def _about(column: Column) -> str:
     words = {"mean": "", "source": "source", "shared": "shares words", "zero-shot": ""}[column["kind"]]
     chance = f"chance\u00a0{column['chance']:.2g}" if "chance" in column else ""
     return ", ".join(filter(None, [words, chance]))

@@ -8,64 +8,70 @@ import io
 import re
 
 from zsr.report.page.answer import key
+from zsr.report.page.grid import Accuracy, Grid, accuracy, empty
 from zsr.report.percent import fixed, plain
 
-PLACE = {"clean": 0, "robust": 5}  # in an entry of a grid: share, from, to, deviation over seeds, mark
 TEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
        '"': r"\textquotedbl{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", "ε": r"$\varepsilon$",
        "–": "--", "−": "$-$", "×": r"$\times$"}  # fmt: skip
 # [ and * would be read as arguments of the \\ or \midrule before them
+Numbers = list[list[Accuracy | None]]  # [model][column]
 
 
-def write(grid: dict, attack: str, eps: str, quantity: str, form: str) -> str:
+def write(grid: Grid, attack: str, eps: str, quantity: str, form: str) -> str:
     """`grid` of `zsr.report.page.grid.grids`; `quantity` robust | clean; `form` md | latex | csv."""
-    values = grid["values"].get(key(attack, eps)) or [[None] * len(grid["columns"]) for _ in grid["models"]]
-    return FORMS[form](grid, values, PLACE[quantity], caption(grid, attack, eps, quantity))
+    entries = grid["values"].get(key(attack, eps)) or empty(grid)
+    numbers = [[accuracy(entry, quantity) for entry in row] for row in entries]
+    return FORMS[form](grid, numbers, caption(grid, attack, eps, quantity))
 
 
-def caption(grid: dict, attack: str, eps: str, quantity: str) -> str:
+def caption(grid: Grid, attack: str, eps: str, quantity: str) -> str:
     """What the table is of, in one sentence."""
-    where = f"{quantity.capitalize()} accuracy (%), protocol {grid['protocol']}, backbone {grid['backbone']}"
-    return f"{where}." if quantity == "clean" else f"{where}, {attack}, ε = {eps}."
+    table = f"{quantity.capitalize()} accuracy (%), protocol {grid['protocol']}, backbone {grid['backbone']}"
+    return f"{table}." if quantity == "clean" else f"{table}, {attack}, ε = {eps}."
 
 
-def as_csv(grid: dict, values: list, at: int, title: str) -> str:
+def as_csv(grid: Grid, numbers: Numbers, title: str) -> str:
     """Shares in percent, not rounded, and the ends of their intervals."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [column["name"] for column in grid["columns"]]
     writer.writerow(["model", *(f"{name}{end}" for name in names for end in ("", " from", " to"))])
-    for model, row in zip(grid["models"], values, strict=True):
-        numbers = [number for entry in row for number in (entry[at : at + 3] if entry else [None] * 3)]
-        writer.writerow([model["name"], *("" if number is None else plain(number) for number in numbers)])
+    for model, row in zip(grid["models"], numbers, strict=True):
+        fields = [field for cell in row for field in _csv_fields(cell)]
+        writer.writerow([model["name"], *fields])
     return file.getvalue()
 
 
-def as_markdown(grid: dict, values: list, at: int, title: str) -> str:
+def _csv_fields(cell: Accuracy | None) -> list[str]:
+    return [plain(cell.share), plain(cell.low), plain(cell.high)] if cell else ["", "", ""]
+
+
+def as_markdown(grid: Grid, numbers: Numbers, title: str) -> str:
     """A pipe table; the best of a column is bold, its ties have a dagger."""
 
-    def number(entry: list | None) -> str:
-        if entry is None or entry[at] is None:
+    def number(cell: Accuracy | None) -> str:
+        if cell is None:
             return "–"
-        text, mark = fixed(entry[at]), entry[at + 4]
-        return f"**{text}**" if mark == "best" else text + ("†" if mark == "tie" else "")
+        text = fixed(cell.share)
+        return f"**{text}**" if cell.mark == "best" else text + ("†" if cell.mark == "tie" else "")
 
     lines = [["model", *(_md(column["name"]) for column in grid["columns"])]]
     lines.append(["---", *("---:" for _ in grid["columns"])])
-    lines += [[_md(model["name"]), *map(number, row)] for model, row in zip(grid["models"], values, strict=True)]
+    lines += [[_md(model["name"]), *map(number, row)] for model, row in zip(grid["models"], numbers, strict=True)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{table}\n\n{_md(title)} **bold**: best; †: tied with the best (paired test, Holm)\n"
 
 
-def as_latex(grid: dict, values: list, at: int, title: str) -> str:
+def as_latex(grid: Grid, numbers: Numbers, title: str) -> str:
     """A table for booktabs; the best of a column is bold, its ties are underlined."""
 
-    def number(entry: list | None) -> str:
-        if entry is None or entry[at] is None:
+    def number(cell: Accuracy | None) -> str:
+        if cell is None:
             return "--"
-        text, mark = fixed(entry[at]), entry[at + 4]
-        return f"\\textbf{{{text}}}" if mark == "best" else f"\\underline{{{text}}}" if mark == "tie" else text
+        text = fixed(cell.share)
+        return {"best": f"\\textbf{{{text}}}", "tie": f"\\underline{{{text}}}"}.get(cell.mark, text)
 
     def line(fields: list[str]) -> str:
         return f"  {' & '.join(fields)} \\\\"
@@ -76,7 +82,7 @@ def as_latex(grid: dict, values: list, at: int, title: str) -> str:
         f"\\caption{{{_tex(title)} Bold: best; underlined: tied with the best (paired test, Holm).}}",
         f"\\begin{{tabular}}{{l{'r' * len(grid['columns'])}}}", "  \\toprule",
         line(["model", *(_tex(column["name"]) for column in grid["columns"])]), "  \\midrule",
-        *(line([_tex(model["name"]), *map(number, row)]) for model, row in zip(grid["models"], values, strict=True)),
+        *(line([_tex(model["name"]), *map(number, row)]) for model, row in zip(grid["models"], numbers, strict=True)),
         "  \\bottomrule", "\\end{tabular}", "\\end{table}", "",
     ])  # fmt: skip
 
