@@ -1,5 +1,6 @@
 """The gallery of a finished plan: images of the plan's gallery cells, before and after the attack."""
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
@@ -87,7 +88,7 @@ def cell_entries(
     ]
 
 
-def entry(row: dict, seen: Look, has_example: bool, classes: list[str], pictures: Pictures) -> dict:
+def entry(row: dict, seen: Look, has_example: bool, classes: Sequence[str], pictures: Pictures) -> dict:
     """What the page says of one image; what follows from the adversarial example is left out where none is stored."""
     kind, words = fate(row["label"], row["clean"], row["robust"], row["step"])
     maps = [] if seen.attention is None else list(seen.attention[: 1 + has_example])
