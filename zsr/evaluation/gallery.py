@@ -46,7 +46,7 @@ def look(
     seen = [(inputs - mean.view(-1, 1, 1)) / std.view(-1, 1, 1) for inputs in (x, x_adv)]
     with torch.no_grad():
         said = [net(inputs).softmax(1) for inputs in seen]
-    maps = [class_attention(getattr(net, "visual", net), inputs) for inputs in seen]
+    before, after = (class_attention(getattr(net, "visual", net), inputs) for inputs in seen)
     ends = scales(x_adv - x, eps, norm)
     change = ((x_adv - x) / ends.view(-1, 1, 1, 1)).clamp(-1, 1) / 2 + 0.5  # x0 ± ε itself rounds
     return [
@@ -57,7 +57,7 @@ def look(
             picture(x_adv[i]),
             picture(change[i]),
             float(f"{0.5 / float(ends[i]):.3g}"),
-            None if maps[0] is None else (heat(maps[0][i]), heat(maps[1][i])),
+            None if before is None or after is None else (heat(before[i]), heat(after[i])),
         )
         for i in range(len(x))
     ]
