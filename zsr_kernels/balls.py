@@ -1,17 +1,20 @@
-"""The balls: norms of an image, and the way back into a ball of radius eps and the box [0, 1], in plain PyTorch.
+"""The balls: norms of an image, and projections onto a ball of radius eps and the box [0, 1], in plain PyTorch.
 
-Part of the reference (`reference.py`), which hands these on. `eps` is a float or one radius per image `[B]`.
+Part of the reference (`reference.py`). `eps` is a float or one radius per image `[B]`.
 """
 
 import torch
 from torch import Tensor
 
 
+def rows(values: Tensor, like: Tensor) -> Tensor:
+    """`[B]` reshaped to broadcast over the images of `like`."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
 def per_image(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """A float, or `[B]` reshaped to broadcast over the images of `like`."""
-    if isinstance(value, Tensor):
-        return value.view(-1, *[1] * (like.ndim - 1))
-    return value
+    """A float as it is, or `[B]` reshaped to broadcast over the images of `like`."""
+    return rows(value, like) if isinstance(value, Tensor) else value
 
 
 def column(value: float | Tensor, like: Tensor) -> Tensor:
@@ -34,21 +37,21 @@ def norms(x: Tensor, p: int) -> Tensor:
 
 def unit(g: Tensor, p: int = 2, guard: float = 1e-12) -> Tensor:
     """g / (||g|| + guard), per image: a zero gradient gives a zero step, not NaN."""
-    return g / per_image(norms(g, p) + guard, g)
+    return g / rows(norms(g, p) + guard, g)
 
 
 def linf_project(y: Tensor, x0: Tensor, eps: float | Tensor) -> Tensor:
     """First the ball, then the box. The ball is clamped as x0 +- eps (not as x0 + clamp(y - x0)): one rounding less."""
-    eps = per_image(eps, y)
-    return torch.minimum(torch.maximum(y, x0 - eps), x0 + eps).clamp(0.0, 1.0)
+    radius = per_image(eps, y)
+    return torch.minimum(torch.maximum(y, x0 - radius), x0 + radius).clamp(0.0, 1.0)
 
 
 def l2_project(y: Tensor, x0: Tensor, eps: float | Tensor) -> Tensor:
     """Scale the perturbation into the ball, then clip to the box (which only shortens it: x0 lies in the box)."""
     delta = y - x0
-    eps = per_image(eps, y)
-    size = per_image(norms(delta, 2), y)
-    shrink = torch.where(size > eps, eps / size.clamp_min(1e-30), torch.ones_like(size))
+    radius = per_image(eps, y)
+    size = rows(norms(delta, 2), y)
+    shrink = torch.where(size > radius, radius / size.clamp_min(1e-30), torch.ones_like(size))
     return (x0 + delta * shrink).clamp(0.0, 1.0)
 
 

@@ -1,15 +1,14 @@
 """The meaning of every kernel, in plain PyTorch: the CPU path, the oracle of the tests, and the text to read first.
 
 All arithmetic is float32, whatever the dtype of the gradient. Images are `[B, C, ...]`, in [0, 1]; the clean image `x0`
-may be uint8 (then it means x0 / 255). `step` and `eps` are floats or one value per image `[B]`. Norms and projections
-stand in `balls.py`.
+may be uint8 (then it means x0 / 255). `step` and `eps` are floats or one value per image `[B]`. `balls.py` holds norms
+and projections.
 """
 
 import torch
 from torch import Tensor
 
 from zsr_kernels.balls import column, l1_project, l2_project, linf_project, per_image, unit
-from zsr_kernels.balls import norms as norms  # handed on
 from zsr_kernels.draws import normal, uniform
 
 

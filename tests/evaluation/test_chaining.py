@@ -42,9 +42,9 @@ def run(world, given, eps, folder, name, upstream=()):
         input=paths.__getitem__,
         record=lambda role: {"digests": {"rows": file_digest(paths[role].with_suffix(".parquet"))}},
     )
-    fallen = chaining.fallen(job, evaluate.places(len(world[2]), given))
-    cell = evaluate.evaluate(world[0], (0.5,) * 3, (0.25,) * 3, *world[1:], given, eps, fallen["index"])
-    columns = chaining.merge(evaluate.columns(cell), fallen)
+    fooled = chaining.fooled_before(job, evaluate.indices(len(world[2]), given))
+    cell = evaluate.evaluate(world[0], (0.5,) * 3, (0.25,) * 3, *world[1:], given, eps, fooled["index"])
+    columns = chaining.merge(evaluate.columns(cell), fooled)
     write_rows(folder / f"{name}.parquet", columns)
     return columns, cell
 
@@ -71,7 +71,7 @@ def test_a_chain_is_the_union(world, tmp_path):
         assert np.array_equal(columns["clean"], alone["pgd", "small"]["clean"])
     counts = [int(columns["robust"].sum()) for columns in (first, second, third, last)]
     assert counts[0] > counts[1] > counts[3] > 0, "the world is too easy or too hard to tell"
-    assert {"", "a", "c"} <= set(last["fooled_in"]) <= {"", "a", "b", "c"}  # where two felled it, `before` speaks
+    assert {"", "a", "c"} <= set(last["fooled_in"]) <= {"", "a", "b", "c"}  # if two fooled it, `before` is copied
     assert {"", "a"} == set(second["fooled_in"])
     assert (last["fooled_in"][last["robust"]] == "").all()
     assert (last["step"][last["clean"] != last["label"]] == 0).all()

@@ -10,9 +10,11 @@ the attack that made it and on no other's. `AutoAttack` is the drop-in class for
 
 from typing import TYPE_CHECKING
 
-from zsr.attacks.api import Verdicts, attack
+from zsr.attacks.api import attack
+from zsr.attacks.core.out_of_memory import Passes
 from zsr.attacks.core.training_attack import Perturbed, perturb
-from zsr.attacks.core.victim import Normalized, Passes
+from zsr.attacks.core.verdicts import Verdicts
+from zsr.attacks.core.victim import Normalized
 
 if TYPE_CHECKING:
     from zsr.attacks.autoattack_dropin import AutoAttack
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AutoAttack", "Normalized", "Passes", "Perturbed", "Verdicts", "attack", "perturb"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name == "AutoAttack":  # by name, on demand: results do not depend on the drop-in's code
         import importlib
 

@@ -132,7 +132,7 @@ def _check_numbers(eps: float, seed: int, batch_size: int) -> None:
 
 
 def _check_constant(x: Tensor, logits: Tensor) -> None:
-    """Every image the same logits: a model that looks at nothing stands against everything."""
+    """Raise if all images have the same logits: a model that ignores its input would be robust to everything."""
     if len(x) > 1 and bool((logits == logits[0]).all()) and not bool((x == x[0]).all()):
         raise ZsrError("attack: the model gives the same logits for every image; it does not look at them")
 
@@ -158,6 +158,6 @@ def _inputs(x: Tensor, y: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor,
 
 def content_keys(x: Tensor) -> Tensor:
     """A 63-bit hash of each image's bytes, so that its randomness follows it from batch to batch."""
-    rows = x.cpu().contiguous().flatten(1).numpy() if len(x) else []
-    hashes = [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little") >> 1 for row in rows]
+    rows = [row.tobytes() for row in x.cpu().contiguous().flatten(1).numpy()] if len(x) else []
+    hashes = [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "little") >> 1 for row in rows]
     return torch.tensor(hashes, dtype=torch.int64, device=x.device)

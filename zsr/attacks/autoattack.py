@@ -1,7 +1,7 @@
-"""AutoAttack, version `standard` (Croce & Hein 2020): APGD-CE, APGD-T, FAB-T, Square, each on what still stands.
+"""AutoAttack, version `standard` (Croce & Hein 2020): APGD-CE, APGD-T, FAB-T, Square, each on what is still robust.
 
 The authors' numbers: 100 iterations, 9 target classes, 5000 queries; in L1 five restarts of APGD-CE and 5 target
-classes for APGD-T. An image leaves at its first confirmed fall, inside an attack as between attacks.
+classes for APGD-T. An image leaves as soon as a float32 forward confirms that it is fooled, also inside an attack.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class AutoAttack(Attack):
     eot: int = 1
 
     def parts(self, norm: str) -> dict[str, Attack]:
-        """The attacks, in order, by the name that is written down when one fells an image."""
+        """The attacks, in order, by the name that `Verdicts.attack` gives for the images they fool."""
         l1 = norm == "l1"
         return {
             "apgd-ce": APGDCE(self.steps, restarts=5 if l1 else 1, eot=self.eot),

@@ -5,12 +5,11 @@
 
 Same calls, same attributes to tune (`attacks_to_run`, `apgd.n_restarts`, `fab.n_target_classes`, `square.n_queries`);
 `model` may be `Normalized`. Scripts for `pyautoattack` may say `attacks=` and `batch_size=`; what they unpack as a pair
-comes with `return_labels=True`. Differences, on purpose: `seed=None` means 0, not the clock; `version="custom"` means
+comes with `return_labels=True`. Deliberate differences: `seed=None` means 0, not the clock; `version="custom"` means
 one restart, as in the other versions, not five; the global generators are left alone. `verdicts` has the last run's
 detail.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +20,11 @@ from torch import Tensor
 from zsr.attacks.apgd_ce import APGDCE
 from zsr.attacks.apgd_dlr import APGDDLR
 from zsr.attacks.apgd_t import APGDT
-from zsr.attacks.api import Verdicts, attack
+from zsr.attacks.api import attack
 from zsr.attacks.autoattack import AutoAttack as Standard
 from zsr.attacks.core.base import Attack
-from zsr.attacks.core.victim import Victim
+from zsr.attacks.core.verdicts import Verdicts
+from zsr.attacks.core.victim import Model, Victim
 from zsr.attacks.fab import FAB
 from zsr.attacks.fab_t import FABT
 from zsr.attacks.square import Square
@@ -51,7 +51,7 @@ class Chosen(Standard):
 
 
 class Settings(SimpleNamespace):
-    """What can be tuned of one attack. Any other attribute would be taken and never read."""
+    """The settings of one attack; a misspelt attribute raises, since nothing would read it."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in vars(self):
@@ -64,7 +64,7 @@ class AutoAttack:
 
     def __init__(
         self,
-        model: Callable[[Tensor], Tensor],
+        model: Model,
         norm: str = "Linf",
         eps: float = 0.3,
         seed: int | None = None,
@@ -76,7 +76,7 @@ class AutoAttack:
         log_path: str | None = None,
         *,
         attacks: list[str] | None = None,
-    ):
+    ) -> None:
         attacks_to_run = attacks_to_run or attacks
         if norm not in NORMS:
             raise unknown("norm", norm, NORMS, "AutoAttack")
@@ -124,9 +124,10 @@ class AutoAttack:
             self.model, x, y, Chosen(eot=eot, chosen=parts), norm=NORMS[self.norm], eps=self.epsilon,
             seed=self.seed or 0, batch_size=bs, device=self.device,
         )  # fmt: skip
-        self._report(names, y)
-        still = v.robust.view(-1, *[1] * (x.ndim - 1))
-        x_adv = torch.where(still, reference.pixels(x), v.x_adv)  # as the authors do: a standing image returns clean
+        self._report(v, names, y)
+        assert v.x_adv is not None
+        # as the authors do: the clean image if it is robust
+        x_adv = reference.select(v.robust, reference.pixels(x), v.x_adv)
         return (x_adv, torch.where(v.robust, v.clean, v.prediction)) if return_labels else x_adv
 
     def run_standard_evaluation(
@@ -139,7 +140,7 @@ class AutoAttack:
         *,
         batch_size: int | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Adversarial examples for the images that fell, the clean image for the others; with their predictions."""
+        """The adversarial example of each fooled image, the clean image if it is robust; with predictions or not."""
         if state_path is not None:
             raise ZsrError("AutoAttack: state_path is not supported; run part by part, or use the pipeline")
         return self._run(self.attacks_to_run, x_orig, y_orig, batch_size or bs, return_labels)
@@ -152,7 +153,7 @@ class AutoAttack:
         return_labels: bool = False,
         *,
         batch_size: int | None = None,
-    ) -> dict:
+    ) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
         """Each attack alone on all images."""
         size = batch_size or bs
         return {name: self._run([name], x_orig, y_orig, size, return_labels) for name in self.attacks_to_run}
@@ -168,13 +169,13 @@ class AutoAttack:
                 right += int((victim.score(reference.pixels(x.to(victim.device)), labels)[0] == labels).sum())
         return right / max(len(y_orig), 1)
 
-    def _report(self, names: list[str], y: Tensor) -> None:
-        v, n = self.verdicts, max(len(y), 1)
-        standing = int((v.clean == torch.as_tensor(y, device=v.clean.device)).sum())
-        lines = [f"initial accuracy: {standing / n:.2%}"]
+    def _report(self, v: Verdicts, names: list[str], y: Tensor) -> None:
+        n = max(len(y), 1)
+        robust = int((v.clean == torch.as_tensor(y, device=v.clean.device)).sum())
+        lines = [f"initial accuracy: {robust / n:.2%}"]
         for name in names:
-            standing -= sum(part == name for part in v.attack)
-            lines.append(f"robust accuracy after {name.upper()}: {standing / n:.2%}")
+            robust -= sum(part == name for part in v.attack)
+            lines.append(f"robust accuracy after {name.upper()}: {robust / n:.2%}")
         if self.verbose:
             print("\n".join(lines))
         if self.log_path:

@@ -1,16 +1,18 @@
-"""The authors' AutoAttack itself, inside the pipeline: `pyautoattack`, or `autoattack` where that is what is installed.
+"""The authors' own AutoAttack inside the pipeline: the package `pyautoattack`, or `autoattack` if that is installed.
 
-For those who want exactly that number. Their examples are scored here like all others (a fresh float32 forward, inside
-ball and box), and their passes are counted. What is adapted, and noted in the result: no more target classes than there
-are, and no DLR loss where it is undefined; their code crashes there. They run `version="standard"` even for a subset:
-their "custom" silently means five restarts.
+Use it to get exactly their number. Their examples are scored here like all others (a fresh float32 forward, inside ball
+and box), and their passes are counted. Two settings are adapted, since their code crashes otherwise, and noted in the
+result: no more target classes than there are, and no DLR loss where it is undefined. Subsets run with
+`version="standard"` too: their "custom" means five restarts without saying so.
 """
 
 import importlib
 import inspect
 import sys
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -81,15 +83,15 @@ def plain(victim: Victim) -> Victim:
     """The victim, in float32 where it would run in float16: there the gradient of a confident image is 0."""
     if victim.precision != "fp16":
         return victim
-    found = Victim(victim.model, device=victim.device)
-    found.passes = victim.passes
-    return found
+    plain_victim = Victim(victim.model, device=victim.device)
+    plain_victim.passes = victim.passes
+    return plain_victim
 
 
 class Counted(torch.nn.Module):
     """Images in [0, 1] -> logits through the victim, forwards and backwards counted."""
 
-    def __init__(self, victim: Victim):
+    def __init__(self, victim: Victim) -> None:
         super().__init__()
         self.victim = victim
         self.passes = Passes()
@@ -97,7 +99,7 @@ class Counted(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.passes.forward += len(x)
         if x.requires_grad and torch.is_grad_enabled():
-            x = _CountBackward.apply(x, self.passes)
+            x = _count_backward(x, self.passes)
         return self.victim.logits(self.victim.inlet_with_graph(x))
 
 
@@ -105,25 +107,30 @@ class _CountBackward(torch.autograd.Function):
     """Identity; its backward counts image-passes."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, passes: Passes) -> Tensor:
+    def forward(ctx: Any, x: Tensor, passes: Passes) -> Tensor:
         ctx.passes = passes
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         ctx.passes.backward += len(grad)
         return grad, None
 
 
-def installed():
+def _count_backward(x: Tensor, passes: Passes) -> Tensor:
+    counted: Tensor = _CountBackward.apply(x, passes)  # type: ignore[no-untyped-call]  # torch's `apply` has no types
+    return counted
+
+
+def installed() -> ModuleType:
     """The authors' package."""
     for package in ("pyautoattack", "autoattack"):
-        if importlib.util.find_spec(package):
+        if find_spec(package):
             return importlib.import_module(package)
     raise ZsrError("attack 'autoattack-reference' needs the authors' package: pip install pyautoattack")
 
 
-def _fit(theirs, classes: int, name: str) -> list[str]:
+def _fit(theirs: Any, classes: int, name: str) -> list[str]:
     """Their attacks for this number of classes, and what was changed."""
     notes = []
     for part, least in MIN_CLASSES.items():
@@ -137,15 +144,16 @@ def _fit(theirs, classes: int, name: str) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _quietly(theirs, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
+def _quietly(theirs: Any, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
     """Run it; its seeding of the global generators and its call of sys.settrace(None) are undone."""
     run, trace = theirs.run_standard_evaluation, sys.gettrace()
     # the package that is installed from the repository says bs; asked, not tried: a TypeError may be the model's own
     size = "batch_size" if "batch_size" in inspect.signature(run).parameters else "bs"
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         with torch.random.fork_rng(devices):
             result = run(x, y, **{size: batch_size})
     finally:
         sys.settrace(trace)
-    return (result[0] if isinstance(result, tuple) else result).detach()
+    x_adv: Tensor = result[0] if isinstance(result, tuple) else result
+    return x_adv.detach()

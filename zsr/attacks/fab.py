@@ -117,7 +117,7 @@ class FAB(Attack):
         return [AllDifferences()]
 
     def rounds(self, threat: Threat, classes: int, name: str) -> list[Round]:
-        rounds = []
+        rounds: list[Round] = []
         for objective in self.objectives(classes):
             for restart in range(self.restarts):
                 schedule = BoundarySteps(self.steps, self.alpha_max, self.eta, self.beta, restart > 0)

@@ -16,7 +16,7 @@ from zsr.attacks.core.objectives import CrossEntropy, Objective
 from zsr.attacks.core.schedule import PassResult, Round, Schedule, State
 from zsr.attacks.core.threat import Threat
 from zsr.epsilon import length
-from zsr_kernels import reference
+from zsr_kernels import balls
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FixedSteps(Schedule):
     def advance(self, threat: Threat, state: State, result: PassResult) -> None:
         grad = result.gradient
         if self.momentum:
-            grad = self.momentum * state["velocity"] + reference.unit(grad.float(), 1)
+            grad = self.momentum * state["velocity"] + balls.unit(grad.float(), 1)
             state["velocity"] = grad
         state["x"], state["net"] = threat.step(state["x"], state["x0"], grad, self.size, self.share)
 

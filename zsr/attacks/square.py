@@ -2,8 +2,8 @@
 
 L-infinity: start with vertical stripes of +-eps; each query repaints a random square with x0 +- eps, one sign per
 channel, and keeps it if the margin falls. Patches shrink as the queries go by (`sides`). Each image draws its squares
-from its own stream, where the authors' code draws one for the whole batch: an image's verdict must not depend on its
-company. The last row and column can be hit too (their code never reaches them). L2 and L1: `core/square_patches.py`.
+from its own stream, so that its verdict does not depend on the other images (the authors' code draws one for the whole
+batch). The last row and column can be hit too (their code never reaches them). L2 and L1: `square_patches.py`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zsr.attacks.core.base import Attack
-from zsr.attacks.core.objectives import Objective, margins
+from zsr.attacks.core.objectives import Aux, Objective, margins
 from zsr.attacks.core.schedule import PassResult, Round, Schedule, State, sent
 from zsr.attacks.core.square_patches import PatchSteps, along, images, patch, sides
 from zsr.attacks.core.threat import Threat
@@ -24,7 +24,7 @@ from zsr_kernels import draws, reference
 class NegativeMargin(Objective):
     """-(z_y - max_{j != y} z_j): the search climbs it, so it lowers the margin."""
 
-    def __call__(self, logits: Tensor, y: Tensor, aux: dict) -> Tensor:
+    def __call__(self, logits: Tensor, y: Tensor, aux: Aux) -> Tensor:
         return -margins(logits.float(), y)
 
 

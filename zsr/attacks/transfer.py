@@ -1,7 +1,7 @@
-"""Transfer: examples made on another model, judged on this one; the attack on models without a gradient.
+"""Transfer: examples made on another model and scored on this one; the attack on models without a gradient.
 
-PGD with momentum (MI-FGSM, Dong et al. 2018) climbs the cross-entropy of the source model for all steps, whatever the
-source thinks of the image on the way; the last iterate is scored on the model under attack.
+PGD with momentum (MI-FGSM, Dong et al. 2018) climbs the cross-entropy of the source model for all steps, also after the
+source model is fooled; the last iterate is scored on the model under attack.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Where a VisionTransformer's class token looks: its attention weights in the last layer, mean over the heads."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,7 @@ def class_attention(visual: nn.Module, net_input: Tensor) -> Tensor | None:
     open_clip asks its attention for no weights, so the last layer's input is caught and its attention is done again
     with them: one layer of one forward more. Prompts behind the patches take their share and are not shown.
     """
-    tower = getattr(visual, "visual", visual)  # prompts hold the tower as `.visual`
+    tower: Any = getattr(visual, "visual", visual)  # prompts hold the tower as `.visual`
     blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
     if not blocks or getattr(tower, "class_embedding", None) is None:
         return None

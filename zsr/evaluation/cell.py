@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 class ZeroShot(nn.Module):
     """Normalised images -> logits s·cos(f(x), t_c): what is attacked. The class embeddings are constants."""
 
+    head: Tensor  # [C, D]
+
     def __init__(self, visual: nn.Module, head: Tensor, scale: float) -> None:
         super().__init__()
         self.visual = visual
         self.scale = scale
-        self.register_buffer("head", F.normalize(head, dim=1))  # [C, D]
+        self.register_buffer("head", F.normalize(head, dim=1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * F.normalize(self.visual(x), dim=1) @ self.head.T  # [B, C]
@@ -38,9 +40,9 @@ def network(backbone: "Backbone", method: "Method", head: Tensor) -> nn.Module:
 
 @dataclass
 class Cell:
-    """The verdicts, and the images that they are about."""
+    """The verdicts, with the images' indices and labels."""
 
-    index: np.ndarray  # [n] places in the prepared split
+    index: np.ndarray  # [n] of the prepared split
     labels: np.ndarray  # [n]
     verdicts: Verdicts
 
@@ -53,11 +55,11 @@ def choose(total: int, count: int, seed: int) -> np.ndarray:
 
 
 def shard_of(index: np.ndarray, number: int, count: int) -> np.ndarray:
-    """One of `count` runs of neighbours, as equal as can be: end to end they are all images in their order."""
+    """One of `count` consecutive parts of nearly equal size; together they are all images, in their order."""
     return np.array_split(index, count)[number]
 
 
-def places(total: int, spec: dict) -> np.ndarray:
+def indices(total: int, spec: dict) -> np.ndarray:
     """The images of a cell, or of one of its shards."""
     index = choose(total, spec["images"], spec["seed"])
     return shard_of(index, *spec["shard"]) if "shard" in spec else index
@@ -76,11 +78,11 @@ def evaluate(
 ) -> Cell:
     """Attack the images that the spec names; `images` [N, 3, H, W] uint8 may be memory-mapped.
 
-    `skip`: places that are left out, since an earlier cell has their verdicts. An image's randomness is keyed by its
-    place, so the others meet what they would have met in their company. `source`: the network on which `transfer` makes
-    its examples, with the same normalisation.
+    `skip`: images that are left out, since an earlier cell has their verdicts. Random numbers are keyed by image index,
+    so skipping images does not change the others. `source`: the network on which `transfer` makes its examples, with
+    the same normalisation.
     """
-    index = places(len(labels), spec)
+    index = indices(len(labels), spec)
     if skip is not None:
         index = np.setdiff1d(index, skip, assume_unique=True)
     model = Normalized(net, mean, std).to(spec["device"]).eval()
@@ -132,10 +134,10 @@ def some(total: int, store: int | str, seed: int) -> np.ndarray:
 
 
 def kept(cell: Cell, spec: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Places and examples [n, 3, H, W] that are stored: of images that the attack felled, all or as many as asked."""
+    """Indices and examples [n, 3, H, W] that are stored: all images that the attack fooled, or as many as `store`."""
     v = cell.verdicts
-    if spec["store"] == "none":
+    if spec["store"] == "none" or v.x_adv is None:
         return np.empty(0, np.int64), np.empty((0, 3, 0, 0), np.float32)
-    fallen = np.flatnonzero((v.step > 0).cpu().numpy())
-    fallen = fallen[some(len(fallen), spec["store"], spec["seed"])]
-    return cell.index[fallen], v.x_adv[torch.from_numpy(fallen).to(v.x_adv.device)].cpu().numpy()
+    fooled = np.flatnonzero((v.step > 0).cpu().numpy())
+    fooled = fooled[some(len(fooled), spec["store"], spec["seed"])]
+    return cell.index[fooled], v.x_adv[torch.from_numpy(fooled).to(v.x_adv.device)].cpu().numpy()

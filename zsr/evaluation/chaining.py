@@ -1,8 +1,8 @@
-"""Chained cells: what an earlier cell has felled is not attacked again, and its rows are carried over as they are.
+"""Chained cells: an image already fooled by an earlier cell is not attacked again; its row is copied.
 
 A cell may follow another attack at the same ε (`after` of the attack), or the same attack at the next smaller ε
-(`chain_eps` of the protocol), or both. An image that it stands against neither was attacked here nor needs to be: an
-example in the smaller ball lies in the larger one. The verdicts are those of the union over the chain.
+(`chain_eps` of the protocol), or both: an example in the smaller ball lies in the larger one. The verdicts are those of
+the union over the chain.
 """
 
 from typing import TYPE_CHECKING
@@ -15,15 +15,12 @@ from zsr.storage.rows import plain, read_rows
 if TYPE_CHECKING:
     from zsr.jobs.run import JobRun
 
-ROLES = ("before", "smaller")  # which of two cells speaks where both felled an image
+ROLES = ("before", "smaller")  # if both cells fooled an image, the row of the first is copied
 Columns = dict[str, np.ndarray]
 
 
-def fallen(job: "JobRun", places: np.ndarray) -> Columns:
-    """The rows of images (of `places`) that do not stand after the cells that this job follows.
-
-    `fooled_in` says after which.
-    """
+def fooled_before(job: "JobRun", index: np.ndarray) -> Columns:
+    """The rows of the images of `index` that the cells before this job fooled; `fooled_in` names the cell."""
     parts: list[Columns] = []
     for role in ROLES:
         if role not in job.spec["needs"]:
@@ -31,27 +28,27 @@ def fallen(job: "JobRun", places: np.ndarray) -> Columns:
         record = job.record(role)
         table = read_rows(job.input(role).with_suffix(".parquet"), record["digests"]["rows"])
         rows = plain(table)
-        rows["fooled_in"] = _said(rows, job.spec["follows"][role])
-        fell = ~rows["robust"] & np.isin(rows["index"], places)
-        for known in parts:
-            fell &= ~np.isin(rows["index"], known["index"])
-        parts.append({name: values[fell] for name, values in rows.items()})
+        rows["fooled_in"] = _fooled_in(rows, job.spec["follows"][role])
+        fooled = ~rows["robust"] & np.isin(rows["index"], index)
+        for earlier in parts:
+            fooled &= ~np.isin(rows["index"], earlier["index"])
+        parts.append({name: values[fooled] for name, values in rows.items()})
     if not parts:
         return {"index": np.empty(0, np.int32)}
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def merge(own: Columns, carried: Columns) -> Columns:
-    """The rows of a cell in the order of the split: its own verdicts, and those that were carried over."""
-    if len(carried["index"]) == 0:
+def merge(own: Columns, copied: Columns) -> Columns:
+    """The rows of a cell in the order of the split: its own verdicts and the copied ones."""
+    if len(copied["index"]) == 0:
         return own
-    if both := np.intersect1d(own["index"], carried["index"]).tolist():
-        raise ZsrError(f"evaluate: image {both[0]} was attacked though an earlier cell felled it; this is a bug")
-    order = np.argsort(np.concatenate([own["index"], carried["index"]]), kind="stable")
-    return {name: np.concatenate([own[name], carried[name]])[order].astype(own[name].dtype) for name in own}
+    if both := np.intersect1d(own["index"], copied["index"]).tolist():
+        raise ZsrError(f"evaluate: image {both[0]} was attacked though an earlier cell fooled it; this is a bug")
+    order = np.argsort(np.concatenate([own["index"], copied["index"]]), kind="stable")
+    return {name: np.concatenate([own[name], copied[name]])[order].astype(own[name].dtype) for name in own}
 
 
-def _said(rows: Columns, cell: str) -> np.ndarray:
-    """Where each image fell: in the earlier cell, or still earlier; nowhere, if it was wrong to begin with."""
+def _fooled_in(rows: Columns, cell: str) -> np.ndarray:
+    """The cell that fooled each image: this one or an earlier one; '' if it was misclassified without an attack."""
     here = np.where(rows["step"] > 0, cell, "").astype(object)
     return np.where(rows["fooled_in"] == "", here, rows["fooled_in"])

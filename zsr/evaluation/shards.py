@@ -1,4 +1,4 @@
-"""The shards of a cell as one cell: rows end to end, counts and costs summed, nothing lost."""
+"""The shards of a cell as one cell: rows are concatenated, counts and costs summed."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from zsr.storage.rows import plain
 
 
 def merged_rows(tables: list[pa.Table]) -> dict[str, np.ndarray]:
-    """The columns of all shards in the order of the split; a row that is there twice is a mistake."""
+    """The columns of all shards in the order of the split; a row that is there twice raises."""
     whole = pa.concat_tables([table.unify_dictionaries() for table in tables])
     columns = plain(whole)
     if (np.diff(columns["index"]) <= 0).any():

@@ -1,10 +1,10 @@
-"""Which arithmetic attacks and trainings run in: float32 as written, TF32, or float16, whatever the caller has set.
+"""Sets the arithmetic of attacks and trainings: float32 as written, TF32, or float16, whatever the caller has set.
 
-PyTorch rounds float32 convolutions to TF32 on a card unless it is told not to.
-A script that has switched on TF32 or autocast would otherwise make verdicts in fewer bits than it is told, and FAB's
-level would be a difference of rounded sums. The flags are global and are read when an operation runs: a backward needs
-them as its forward does. torch has two interfaces to them, and reading the older one raises where the newer was used;
-so both are saved as far as they can be read, and put back. 20 µs.
+By default PyTorch rounds float32 convolutions to TF32 on a GPU. If a script has switched on TF32 or autocast, verdicts
+would have fewer bits than they claim, and FAB's level would be a difference of rounded sums. The flags are global and
+are read when an operation runs, so a backward needs them as its forward does. torch has two interfaces to them, and
+reading the older one raises after the newer one was used; both are saved as far as they can be read, and restored. This
+takes 20 µs.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,32 +14,36 @@ from typing import Any, TypeVar
 import torch
 from torch import backends
 
-T = TypeVar("T")
-# each has a flag `fp32_precision`, which torch's type stubs do not know
+# torch sets these attributes when it is imported, so its stubs do not have them
 FINE: tuple[Any, ...] = (
-    *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),  # type: ignore[attr-defined]
-    *(backends.mkldnn.matmul, backends.mkldnn.conv),  # type: ignore[attr-defined]
+    backends.cuda.matmul,
+    backends.cudnn.conv,  # type: ignore[attr-defined]
+    backends.cudnn.rnn,
+    backends.mkldnn.matmul,  # type: ignore[attr-defined]
+    backends.mkldnn.conv,  # type: ignore[attr-defined]
 )
+
+T = TypeVar("T")
 
 
 @contextmanager
 def flags(tf32: bool = False) -> Iterator[None]:
     """Products and convolutions of float32 in TF32, or in float32."""
     products, convolutions = _readable(torch.get_float32_matmul_precision), _readable(_convolutions)
-    before = [backend.fp32_precision for backend in FINE]
+    before = [switch.fp32_precision for switch in FINE]
     try:
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         backends.cudnn.allow_tf32 = tf32
-        for backend in FINE:  # `none` would inherit what is set for all of them
-            backend.fp32_precision = "tf32" if tf32 else "ieee"
+        for switch in FINE:  # `none` would inherit what is set for all of them
+            switch.fp32_precision = "tf32" if tf32 else "ieee"
         yield
     finally:
         if products is not None:
             torch.set_float32_matmul_precision(products)
         if convolutions is not None:
             backends.cudnn.allow_tf32 = convolutions
-        for backend, value in zip(FINE, before, strict=True):
-            backend.fp32_precision = value
+        for switch, value in zip(FINE, before, strict=True):
+            switch.fp32_precision = value
 
 
 @contextmanager
@@ -54,8 +58,7 @@ def _convolutions() -> bool:
 
 
 def _readable(read: Callable[[], T]) -> T | None:
-    """What the older interface says; None where it cannot be read."""
     try:
         return read()
-    except RuntimeError:  # set by the newer interface: it alone is put back
+    except RuntimeError:  # set by the newer interface, which alone is restored
         return None

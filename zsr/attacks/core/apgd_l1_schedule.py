@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zsr.attacks.core.schedule import PassResult, Schedule, State, sent
 from zsr.attacks.core.threat import Threat
-from zsr_kernels import draws, reference
+from zsr_kernels import balls, draws, reference
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SparseSteps(Schedule):
         x0 = reference.pixels(state["x0"])
         n = x0[0].numel()
         z = draws.normal(state["key"], seed, stream, n).view(x0.shape)
-        x = reference.l1_project(x0 + z, x0, 3.0 * threat.eps)
+        x = balls.l1_project(x0 + z, x0, 3.0 * threat.eps)
         rows, device = len(x), x.device
         entries = _count(x - x0)
         return {
@@ -64,13 +64,13 @@ class SparseSteps(Schedule):
         s["loss_best"] = torch.where(better, result.loss, s["loss_best"])
 
         x, grad = self._adapt(s, grad, first, x0, n)
-        moved = x + reference.per_image(s["size"], x) * reference.sparse_sign(grad, s["share"])
+        moved = x + balls.per_image(s["size"], x) * reference.sparse_sign(grad, s["share"])
         # a row whose next age opens a phase starts it at its best iterate, inside the smaller ball
         opening = sent([a + 1 in starts for a in result.age], device)
         radius = sent([starts.get(a + 1, 0.0) * threat.eps for a in result.age], device)
         s["radius"] = torch.where(opening, radius, s["radius"])
         moved = reference.select(opening, s["x_best"], moved)
-        s["x"] = reference.l1_project(moved, x0, s["radius"])
+        s["x"] = balls.l1_project(moved, x0, s["radius"])
         s["net"] = threat.enter(s["x"])
         entries = _count(s["x"] - x0)
         s["size"] = torch.where(opening, s["radius"], s["size"])

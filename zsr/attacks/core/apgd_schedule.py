@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce & Hein 2020, algorithm 1): PGD with momentum whose step size finds itself, image by image.
+"""Auto-PGD (Croce & Hein 2020, algorithm 1): PGD with momentum and a step size that adapts to each image.
 
 The step starts at 2 eps. At checkpoints (after 22 % of the budget, then at intervals that shrink by 3 % down to 6 %) it
 is halved, and the image sent back to its best iterate, if
@@ -6,7 +6,7 @@ is halved, and the image sent back to its best iterate, if
     the loss rose in at most rho = 75 % of the steps since the last checkpoint, or
     the step was not halved at the last checkpoint and the best loss has not improved since.
 
-All of it is per-image tensor arithmetic: nothing waits for the host. Difference to the authors' code: their first
+All of it is per-image tensor arithmetic, without a device sync. Difference to the authors' code: their first
 window compares its first loss with an unset zero, here with the loss of the start, as the paper says.
 """
 

@@ -1,8 +1,8 @@
-"""What an attack's own passes show of a defence that hides its gradient, at no cost: nothing here waits for the device.
+"""Signs of a defence that hides its gradient, taken from the attack's own passes; nothing here syncs the device.
 
 Two signs, per part of the attack: images whose gradient at their first iterate is zero in every pixel though they are
-classified correctly there, and the objective of the images that are still attacked at the last step, against that at
-their first. An attack whose loss does not rise has not attacked.
+classified correctly there, and whether the objective of the images that are still attacked at the last step is higher
+there than at their first. If the loss does not rise, the attack did nothing.
 """
 
 from dataclasses import dataclass

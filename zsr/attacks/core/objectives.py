@@ -2,7 +2,7 @@
 
 An objective is called with the logits `[B, C]`, the labels `[B]` and the rows' `aux` (what `prepare` made of the clean
 logits: a target class, the clean distribution), and returns `[B]` in float32. The sum over the batch is taken by the
-caller: a mean would scale an image's gradient with its company, and underflow in float16.
+caller: a mean would scale the gradient with the size of the batch, and underflow in float16.
 """
 
 from dataclasses import dataclass

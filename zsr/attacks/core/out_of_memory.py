@@ -1,7 +1,8 @@
-"""When memory runs out in a forward or a backward: half the batch, the same verdicts, said once.
+"""When memory runs out in a forward or a backward, half as many images pass at once, and one note says so.
 
-Only the passes through the network are cut: the attack's own state stays a batch, every image keeps its slot, its step
-and its random numbers. A model that draws random numbers itself draws others for a smaller batch.
+Only the passes through the network are cut. The attack's own state stays one batch, and every image keeps its slot, its
+step and its random numbers, so verdicts do not change. A model that draws random numbers itself draws others for a
+smaller batch.
 """
 
 import gc
@@ -26,11 +27,11 @@ class Memory:
 
     def __init__(self, passes: Passes) -> None:
         self.passes = passes
-        self.most: int | None = None  # None: as many as there are
+        self.most: int | None = None  # None: the whole batch
         self.notes: list[str] = []
 
     def within(self, look: Callable[..., tuple[Tensor, ...]], *given: Tensor) -> tuple[Tensor, ...]:
-        """`look(*given)`, in as many parts as memory asks for; all tensors are [B, ...], in and out."""
+        """`look(*given)`, in as many parts as memory needs; all tensors are [B, ...], in and out."""
         while True:
             size = len(given[0])
             step = min(self.most or size, size) or 1

@@ -16,7 +16,7 @@ from torch import Tensor
 from zsr.attacks.core.schedule import PassResult, Schedule, State, sent
 from zsr.attacks.core.threat import Threat
 from zsr.errors import ZsrError
-from zsr_kernels import draws, reference
+from zsr_kernels import balls, draws, reference
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # the covered share halves after these queries of 10000
 
@@ -73,7 +73,8 @@ def pattern(size: int, norm: str) -> Tensor:
         if rows:
             bump = pyramid(rows, size, power)
             eta[part] = sign * bump / bump.norm(p)
-    return eta / eta.norm(p)
+    pattern: Tensor = eta / eta.norm(p)
+    return pattern
 
 
 @lru_cache(maxsize=16)
@@ -116,8 +117,8 @@ class PatchSteps(Schedule):
 
     def _project(self, threat: Threat, delta: Tensor, x0: Tensor) -> Tensor:
         if threat.norm == "l1":
-            return reference.l1_project(x0 + delta, x0, threat.eps)
-        return (x0 + threat.eps * reference.unit(delta)).clamp(0.0, 1.0)
+            return balls.l1_project(x0 + delta, x0, threat.eps)
+        return (x0 + threat.eps * balls.unit(delta)).clamp(0.0, 1.0)
 
     def advance(self, threat: Threat, state: State, result: PassResult) -> None:
         s, x0 = state, reference.pixels(state["x0"])

@@ -1,4 +1,4 @@
-"""The threat model: which points an attacker may reach (`start`, `step`, `project`), and where the kernels sit.
+"""The threat model: which points an attacker may reach (`start`, `step`, `project`); it calls the kernels.
 
 A `Threat` is a norm and a radius, always inside the box [0, 1]. An `Inlet` says how pixels enter the network: with mean
 and std the normalisation is fused into each step, without them the network takes pixels. x and x0 are float32; only
@@ -12,7 +12,7 @@ from torch import Tensor
 
 import zsr_kernels
 from zsr.errors import ZsrError, unknown
-from zsr_kernels import reference
+from zsr_kernels import balls, reference
 
 NORMS = ("linf", "l2", "l1")
 TOLERANCE = 1e-6  # x0 +- eps rounds; larger radii (L2, L1) round in proportion
@@ -63,7 +63,9 @@ class Threat:
         """The network's input at pixels x."""
         return self.inlet(x, self.kernels)
 
-    def step(self, x: Tensor, x0: Tensor, grad: Tensor, size: float | Tensor, share: float = 0.05):
+    def step(
+        self, x: Tensor, x0: Tensor, grad: Tensor, size: float | Tensor, share: float = 0.05
+    ) -> tuple[Tensor, Tensor]:
         """One steepest step of length `size` in this norm, back into ball and box: (x', the network's input)."""
         i = self.inlet
         if self.norm == "linf":
@@ -72,7 +74,9 @@ class Threat:
             return zsr_kernels.l2_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, self.kernels)
         return zsr_kernels.l1_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, share)
 
-    def momentum_step(self, s: dict[str, Tensor], grad: Tensor, restore: Tensor | None, weight: Tensor):
+    def momentum_step(
+        self, s: dict[str, Tensor], grad: Tensor, restore: Tensor | None, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """APGD's step from the state `s` (L-infinity, L2): (x', where it started from, the network's input)."""
         i = self.inlet
         return zsr_kernels.apgd_step(
@@ -82,7 +86,7 @@ class Threat:
 
     def project(self, y: Tensor, x0: Tensor) -> Tensor:
         """Back into the ball and the box."""
-        projections = {"linf": reference.linf_project, "l2": reference.l2_project, "l1": reference.l1_project}
+        projections = {"linf": balls.linf_project, "l2": balls.l2_project, "l1": balls.l1_project}
         return projections[self.norm](y, reference.pixels(x0), self.eps)
 
     def distance(self, x: Tensor, x0: Tensor) -> Tensor:
@@ -90,7 +94,7 @@ class Threat:
         delta = (x - reference.pixels(x0)).flatten(1)
         if self.norm == "linf":
             return delta.abs().amax(1)
-        return reference.norms(delta, 2 if self.norm == "l2" else 1)
+        return balls.norms(delta, 2 if self.norm == "l2" else 1)
 
     def contains(self, x: Tensor, x0: Tensor) -> Tensor:
         """Whether each image lies in ball and box, up to rounding, [B]."""

@@ -1,4 +1,4 @@
-"""The attack inside training: K steps for every image of the batch, the last iterate, nothing else touched.
+"""The attack inside training: K steps for every image of the batch; the result is the last iterate.
 
 Differences to an evaluation attack: no image leaves early (training wants the whole batch), no verdict, and the network
 is in the mode that the caller chose (eval, or BatchNorm statistics see the attack). The gradient is taken with respect
@@ -48,15 +48,19 @@ def perturb(
 ) -> Perturbed:
     """Climb `objective(net(input))`, which gives one loss per image `[B]`, from a random start, for `steps` steps.
 
-    `net` takes the normalised images and may return anything `objective` understands (logits, features, a tuple).
+    `net` takes the normalised images and may return anything that `objective` takes (logits, features, a tuple).
     `keys` `[B]` (int64) identify the images, `counter` the visit (epoch or step): the start of an image is a function
-    of (seed, key, counter), whatever its neighbours. `x0`: float32 in [0, 1] or uint8. A step follows the direction of
-    the gradient alone: under float16 autocast give a `loss_scale` of about 1024, or small gradients are rounded to 0.
+    of (seed, key, counter), whatever else is in the batch. `x0`: float32 in [0, 1] or uint8. A step follows the
+    direction of the gradient alone: under float16 autocast give a `loss_scale` of about 1024, or small gradients are
+    rounded to 0.
     """
-    if random_start and keys is None:
-        raise ZsrError("perturb: random starts are keyed per image; pass keys=[B] int64 (the images' indices)")
     threat = Threat(norm, eps, Inlet(mean, std, dtype), kernels)
-    x, net_input = threat.start(x0, keys, seed, counter) if random_start else threat.origin(x0)
+    if not random_start:
+        x, net_input = threat.origin(x0)
+    elif keys is None:
+        raise ZsrError("perturb: random starts are keyed per image; pass keys=[B] int64 (the images' indices)")
+    else:
+        x, net_input = threat.start(x0, keys, seed, counter)
     for _ in range(steps):
         net_input = net_input.detach().requires_grad_()  # without a normalisation it is x itself: leave that alone
         with torch.enable_grad():
@@ -64,7 +68,7 @@ def perturb(
         if losses.shape != x.shape[:1]:
             raise ZsrError(f"perturb: the objective must give losses [{len(x)}], gave {tuple(losses.shape)}")
         with torch.enable_grad():
-            total = loss_scale * losses.sum()  # not the mean: that scales an image's gradient with its company
+            total = loss_scale * losses.sum()  # not the mean: that scales the gradient with the size of the batch
         (grad,) = torch.autograd.grad(total, net_input)
         x, net_input = threat.step(x, x0, grad, step_size)
     return Perturbed(x, net_input.detach())
