@@ -81,12 +81,12 @@ def test_a_killed_process_gives_its_card_back(locks, monkeypatch):
 
 def test_a_training_and_cells_exclude_each_other(locks, monkeypatch):
     monkeypatch.setenv("ZSR_GPUS", "0,1")
-    one = gpu_locks._place("0", 2)
-    two = gpu_locks._place("0", 2)
-    assert one and two and not gpu_locks._place("0", 2), "two places, no third"
-    assert not gpu_locks._whole("0")
+    one = gpu_locks._lock_shared("0", 2)
+    two = gpu_locks._lock_shared("0", 2)
+    assert one and two and not gpu_locks._lock_shared("0", 2), "two places, no third"
+    assert not gpu_locks._lock_whole("0")
     assert gpu_locks._try(["0", "1"], 1, 1) == ["1"], "a whole card for a training"
-    assert not gpu_locks._place("1", 2)
+    assert not gpu_locks._lock_shared("1", 2)
     gpu_locks._drop(gpu_locks.held)
     gpu_locks.held.clear()
     assert not gpu_locks._try(["0", "1"], 2, 1), "both or none"

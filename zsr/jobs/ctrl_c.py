@@ -78,11 +78,11 @@ class CtrlC:
 
 def jobs() -> list[psutil.Process]:
     """The jobs that run as children of this process."""
-    found = []
+    running = []
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            found += [child] if any(PROGRAM in part for part in child.cmdline()) else []
-    return found
+            running += [child] if any(PROGRAM in part for part in child.cmdline()) else []
+    return running
 
 
 def titles(running: Any) -> str:

@@ -63,7 +63,7 @@ def _try(cards: list[str], count: int, share: int) -> list[str]:
     """All that is wanted, or nothing and no lock kept."""
     taken: list[tuple[str, list[int]]] = []
     for card in cards:
-        locks = _place(card, share) if share > 1 else _whole(card)
+        locks = _lock_shared(card, share) if share > 1 else _lock_whole(card)
         if locks:
             taken.append((card, locks))
             if len(taken) == count:
@@ -74,21 +74,21 @@ def _try(cards: list[str], count: int, share: int) -> list[str]:
     return []
 
 
-def _whole(card: str) -> list[int]:
+def _lock_whole(card: str) -> list[int]:
     """The card for this process alone."""
     lock = _lock(card, fcntl.LOCK_EX)
     return [lock] if lock is not None else []
 
 
-def _place(card: str, share: int) -> list[int]:
+def _lock_shared(card: str, share: int) -> list[int]:
     """One of the places on a card that no process has for itself."""
     common = _lock(card, fcntl.LOCK_SH)
     if common is None:
         return []
     for number in range(share):
-        place = _lock(f"{card}.{number}", fcntl.LOCK_EX)
-        if place is not None:
-            return [common, place]
+        own = _lock(f"{card}.{number}", fcntl.LOCK_EX)
+        if own is not None:
+            return [common, own]
     _drop([common])
     return []
 

@@ -24,7 +24,7 @@ from zsr.jobs.code import check_code
 from zsr.jobs.cost import START
 from zsr.jobs.environment import check_packages, machine, versions
 from zsr.jobs.failure import fail, reason
-from zsr.jobs.stopping import be_deaf, die_with_parent, interrupt, on_stop
+from zsr.jobs.stopping import die_with_parent, ignore_stops, interrupt, on_stop
 from zsr.storage import input_hashes, layout, records
 
 CACHES = ("TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TORCH_HOME", "TMPDIR")  # folders of libraries, maybe in the checkout
@@ -159,7 +159,7 @@ def run(work: Callable[[JobRun], None], arguments: list[str] | None = None) -> N
         job.check_code()
         job.publish(code_files)
     except KeyboardInterrupt:
-        be_deaf()
+        ignore_stops()
         job.discard(stopped=True)
         sys.exit("zsr: stopped by a signal; the next run makes it")  # to the log: who asked for it knows
     except Exception as error:

@@ -24,8 +24,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def be_deaf() -> None:
-    """Nothing interrupts what is left: the removal of temporary files."""
+def ignore_stops() -> None:
+    """Signals no longer interrupt this process: what is left is the removal of temporary files."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -37,8 +37,8 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def children_are_deaf() -> Iterator[None]:
-    """Processes that start here never hear a stop: they go with their parent. What comes meanwhile comes after."""
+def children_ignore_stops() -> Iterator[None]:
+    """Processes that start here ignore stops: they end with their parent. A stop of this process waits for the end."""
     resource_tracker.ensure_running()  # it would unblock the signals when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

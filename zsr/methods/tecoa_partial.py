@@ -45,16 +45,16 @@ class TeCoAPartial(TeCoA):
 def openai_order(names: list[str]) -> list[str]:
     """The order of OpenAI's towers; only the inside of a transformer's blocks differs from open_clip's."""
 
-    def place(numbered: tuple[int, str]) -> tuple[int, int, int]:
+    def rank(numbered: tuple[int, str]) -> tuple[int, int, int]:
         number, name = numbered
         parts = name.split(".")
         if parts[:2] != ["transformer", "resblocks"]:
             return number, 0, 0
         first = next(i for i, other in enumerate(names) if other.startswith(f"transformer.resblocks.{parts[2]}."))
-        rank = BLOCK_ORDER.index(parts[3]) if parts[3] in BLOCK_ORDER else len(BLOCK_ORDER)
-        return first, rank, number
+        part = BLOCK_ORDER.index(parts[3]) if parts[3] in BLOCK_ORDER else len(BLOCK_ORDER)
+        return first, part, number
 
-    return [name for _, name in sorted(enumerate(names), key=place)]
+    return [name for _, name in sorted(enumerate(names), key=rank)]
 
 
 def last_block(names: list[str]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""`last.ckpt`: where an interrupted training goes on, bit for bit; it lives only while training is unfinished.
+"""`last.ckpt`: where an interrupted training goes on, bit for bit; it exists only while the training is unfinished.
 
 The file is no declared output, so Snakemake leaves it when a job fails. It carries its spec's hash: one of another
-spec is never resumed. Who asks to stop (Ctrl-C, preemption, the death of the parent) waits for the end of the step.
+spec is never resumed. A request to stop (Ctrl-C, preemption, the death of the parent) waits for the end of the step.
 """
 
 import os
@@ -38,21 +38,21 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds; all mean that the file cannot be read
             raise ZsrError(
                 f"{self.path}: damaged checkpoint ({type(error).__name__}); delete it to start anew"
             ) from error
-        if not isinstance(found, dict) or not isinstance(found.get("state"), dict):
+        if not isinstance(content, dict) or not isinstance(content.get("state"), dict):
             raise ZsrError(f"{self.path}: not a checkpoint of a training; delete it to start anew")
-        if found.get("spec_hash") != self.spec_hash:
+        if content.get("spec_hash") != self.spec_hash:
             print(f"{self.path}: of another spec, not resumed; starting from the beginning", file=sys.stderr)
             return None
-        print(f"{self.path.name}: goes on from step {found['state'].get('step', '?')}", file=sys.stderr)
-        return found["state"]
+        print(f"{self.path.name}: goes on from step {content['state'].get('step', '?')}", file=sys.stderr)
+        return content["state"]
 
     def step(self, state: Callable[[], dict]) -> None:
-        """Call at the end of each step; `state` is asked only when it is time to save."""
+        """Call at the end of each step; `state` is called only when it is time to save."""
         due = time.monotonic() - self.saved >= self.every
         if due or self.asked_to_stop:
             self.save(state())

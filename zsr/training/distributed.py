@@ -31,7 +31,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zsr.errors import ZsrError
-from zsr.jobs.stopping import children_are_deaf
+from zsr.jobs.stopping import children_ignore_stops
 from zsr.methods.core.processes import ONE_PROCESS, Processes
 from zsr.training.checkpoint import Checkpoint
 
@@ -124,7 +124,7 @@ def training_processes(count: int, device: str, follow: Callable, *arguments: ob
         raise ZsrError(f"processes: {count}, but this machine has {torch.cuda.device_count()} GPU(s)")
     store = dist.TCPStore(LOOPBACK, 0, count, is_master=True, wait_for_workers=False, timeout=PATIENCE)
     start = (os.getpid(), count, store.port, device, torch.get_num_threads(), follow, arguments)
-    with children_are_deaf():  # rank 0 saves, and the others go with it
+    with children_ignore_stops():  # rank 0 saves, and the others go with it
         children = start_processes(_child, start, nprocs=count - 1, join=False, start_method="spawn")
     try:
         _join(store, 0, count, device)

@@ -1,4 +1,4 @@
-"""What a method sees while it trains: the student, the frozen original, the class embeddings, the threat."""
+"""What a method trains with: the student, the frozen original, the class embeddings, the threat."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zsr.models.prompted_text_tower import TextTower
 
 CHUNK = 256  # images per forward of the original over a whole set
-CACHE_BYTES = 2**30  # bytes of features that a training keeps at most: half a million images of ViT-B/32
+CACHE_BYTES = 2**30  # of features that a training keeps at most: half a million images of ViT-B/32
 
 
 class Batch(NamedTuple):
@@ -67,7 +67,7 @@ class Task:
         self.tower, self.tower_state = self.visual, self.original  # what `frozen` is made of, wrapped or not
 
     def wrap_student(self, wrap: Callable[..., nn.Module]) -> None:
-        """Put a method's module around the student; `original` then names the tower's tensors as that module does."""
+        """Wrap the student in a method's module; `original` then names the tower's tensors as that module does."""
         both = {} if self.text is None else {"text": self.text}
         self.visual = wrap(self.tower, self.seed, **both).to(self.head.device)
         if self.visual is not self.tower:
@@ -100,10 +100,10 @@ class Task:
         return torch.cat([self.frozen_features(chunk.float().div_(255)) for chunk in chunks])
 
     def cache_original_features(self, source_set: "SourceSet", visits: int) -> None:
-        """Let `original_features` keep f_0 of the whole source set, where a training visits its images twice or more.
+        """Let `original_features` cache f_0 of the whole source set, if the training visits each image twice or more.
 
-        Made at the first use, so that only the methods that ask pay for it. A resumed training makes the same again:
-        chunks do not depend on the step.
+        The cache is computed at its first use, so methods without `original_features` do not pay for it. A resumed
+        training computes the same again: chunks do not depend on the step.
         """
         fits = len(source_set.labels) * self.head.shape[1] * 4 <= CACHE_BYTES
         self.source_set = source_set if fits and visits >= 2 * len(source_set.labels) else None
@@ -115,7 +115,7 @@ class Task:
         return self.frozen_features_of(self.source_set.images)
 
     def original_features(self, batch: Batch) -> Tensor:
-        """f_0(x) [B, D] of a batch's clean images, from memory where there is one."""
+        """f_0(x) [B, D] of a batch's clean images, from the cache if there is one."""
         return self.frozen_features(batch.images) if self.source_set is None else self.cached_features[batch.keys]
 
     @cached_property
@@ -129,12 +129,13 @@ class Task:
 
     @contextmanager
     def frozen_bn_stats(self) -> Iterator[None]:
-        """Student forwards that leave BatchNorm's running statistics alone; they still normalise by their own batch.
+        """Student forwards that do not move BatchNorm's running statistics; they still normalise by their own batch.
 
         A method with several student forwards in one step would move the statistics once for each, with a momentum
         and a mixture that depend on the method. Here one forward of a step moves them, the one whose images carry the
-        classification loss, or the adversarial one where there is none, and every other runs aside. A second term
-        whose weight goes to zero then leaves the first method, statistics included. In eval mode nothing changes.
+        classification loss, or the adversarial one where there is none, and every other runs in this context. So a
+        second term whose weight goes to zero leaves the first method, statistics included. In eval mode nothing
+        changes.
         """
         norms = [module for module in self.visual.modules() if isinstance(module, _BatchNorm)]
         tracking = [module for module in norms if module.training and module.track_running_stats]

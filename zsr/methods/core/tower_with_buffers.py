@@ -1,4 +1,4 @@
-"""An image tower that carries constants of its method into evaluation, and the features that they are made from."""
+"""An image tower with constants of its method, saved with its weights, and the features that they are made from."""
 
 from typing import TYPE_CHECKING
 
@@ -27,10 +27,10 @@ class TowerWithBuffers(nn.Module):
 
 def dimensions(visual: nn.Module) -> int:
     """D of the tower's features [B, D]."""
-    found = getattr(visual, "output_dim", None)
-    if found is None:
+    width = getattr(visual, "output_dim", None)
+    if width is None:
         raise ZsrError(f"the image tower {type(visual).__name__} does not say the dimension of its features")
-    return found
+    return width
 
 
 def source_features(task: Task, source_set: "SourceSet", count: int) -> tuple[Tensor, Tensor]:
