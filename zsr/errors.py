@@ -1,4 +1,7 @@
-"""The one exception that users see: a single line that names the place and the cure."""
+"""The one exception that users see: a single line that names the place and the cure.
+
+Functions that may raise it take `where`: the place that the line begins with (a key of the config, a file and row).
+"""
 
 import difflib
 from collections.abc import Iterable

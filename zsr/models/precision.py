@@ -1,10 +1,10 @@
-"""Which arithmetic attacks and trainings run in: float32 as written, TF32, or float16, whatever the caller has set.
+"""Sets the arithmetic of attacks and trainings (float32, TF32 or float16), whatever the caller has set.
 
-PyTorch rounds float32 convolutions to TF32 on a card unless it is told not to.
-A script that has switched on TF32 or autocast would otherwise make verdicts in fewer bits than it is told, and FAB's
-level would be a difference of rounded sums. The flags are global and are read when an operation runs: a backward needs
-them as its forward does. torch has two interfaces to them, and reading the older one raises where the newer was used;
-so both are saved as far as they can be read, and put back. 20 µs.
+PyTorch rounds float32 convolutions to TF32 on a card by default. A script that has switched on TF32 or autocast would
+otherwise compute verdicts in fewer bits than it asks for, and FAB's level would be a difference of rounded sums. The
+flags are global and are read when an operation runs: a backward needs them as its forward does. torch has two
+interfaces to them, and reading the older one raises where the newer was used; so both are saved as far as they can be
+read, and put back. 20 µs.
 """
 
 from collections.abc import Callable, Iterator
