@@ -1,4 +1,4 @@
-"""Paths that a config writes with variables, `$MY_DATA/cifar10/test.parquet`: where files lie is this machine's affair.
+"""Expands variables in the paths of a config (`$MY_DATA/cifar10/test.parquet`): each machine has its own folders.
 
 A path is never part of a spec; what is in a file is named by its sha256, or checked where it is read.
 """

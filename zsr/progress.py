@@ -1,4 +1,4 @@
-"""Progress for people: a bar with the time left on a terminal, one line a minute in a log file."""
+"""Prints progress: a bar with the time left on a terminal, one line a minute in a log file."""
 
 import sys
 import time

@@ -36,6 +36,7 @@ def launched() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["sm_80", "sm_90"])
 def test_every_kernel_becomes_machine_code(target, builds):
     assert {kernel for kernel, for_target, _ in builds if for_target == target} == launched()

@@ -48,6 +48,7 @@ def steps():
     yield "apgd_step", (x, x0, x0, x0, g, g, None, rows[:0], rows[:0], one, "linf", None, None, torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, arguments", list(steps()), ids=[f"{k}-{n}" for k, (n, _) in enumerate(steps())])
 def test_opcheck(name, arguments):
     import zsr_kernels.ops as ops

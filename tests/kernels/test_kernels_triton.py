@@ -29,6 +29,7 @@ def outcomes() -> dict[str, str]:
     return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("name", NAMES)
 def test_interpreted(name, outcomes):

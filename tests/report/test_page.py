@@ -147,6 +147,7 @@ def test_the_gallery_says_that_models_may_show_different_images(rendered):
     assert "in one order for all models of a set" in key and "<code>store: 20</code>" in key
 
 
+@pytest.mark.slow
 def test_paper_size_is_small_and_quick(tmp_path):
     text, _, seconds = render(synthetic.paper(images=200))
     assert len(text.encode()) < 5e6

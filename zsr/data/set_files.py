@@ -1,4 +1,4 @@
-"""The files of zsr/data/sets/: what each known dataset is, where it comes from, and what to do when a link is dead."""
+"""Reads the files of zsr/data/sets/, which define the known datasets: classes, archives, links, advice."""
 
 from functools import cache
 from pathlib import Path

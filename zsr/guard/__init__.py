@@ -1,6 +1,6 @@
-"""A job is held to its fingerprint: what it imports, opens and asks of the environment is watched.
+"""Holds a job to its fingerprint: watches what it imports, opens and reads of the environment.
 
-The fingerprint of a job's code (zsr/plan/fingerprint.py) is what its imports say. Here the job itself is held to it:
+The fingerprint of a job's code (zsr/plan/fingerprint.py) is computed from its imports; the job is held to it:
 
 - The project's modules are compiled from their source, never from bytecode (from_source.py): a `.pyc` whose source has
   the same size and time as another (`cp -p`, `rsync -t`, images with constant times) would run old code under a new

@@ -1,7 +1,7 @@
-"""What open_clip ships of its models, read without importing torch: architectures, pretrained tags, pixel statistics.
+"""Reads open_clip's catalogue without importing torch: architectures, pretrained tags, pixel statistics.
 
-The plan asks here what a backbone will be before anything is downloaded, so that a mismatch is one line and not a
-failed job: a tag that the architecture has no weights for, QuickGELU on one side alone, a tower that a method cannot
+The plan describes a backbone with it before anything is downloaded, so that a mismatch is one line and not a failed
+job: a tag that the architecture has no weights for, QuickGELU on one side alone, a tower that a method cannot
 use.
 """
 

@@ -1,4 +1,4 @@
-"""How a learned context stands in a prompt, and whether it fits: one rule for the plan (no torch) and for the tower.
+"""Computes where a learned context is placed in a prompt, and whether it fits; for plan and tower.
 
 M learned vectors follow the start token. They take the place of the words that the prompt shares with the words they
 were initialised from ("a photo of a {}" under "a photo of a": the first M); what they do not replace they push along.
@@ -52,7 +52,7 @@ def check_context(
 
 
 def check_length(prompt: str, length: int, learned: int, room: int, where: str) -> None:
-    """The one place that says so."""
+    """Refuse a prompt that is longer than the text tower takes."""
     if length > room:
         raise ZsrError(
             f"{where}: '{prompt}' with {learned} learned vectors is {length} tokens, the text tower takes {room}; take "

@@ -1,4 +1,4 @@
-"""open_clip's text tower with learned vectors in its prompts; the tower is used from outside, nothing of it is patched.
+"""Runs open_clip's text tower with learned vectors in its prompts; nothing of the tower is patched.
 
     out = tower.encode(tower.lay(classes, templates, init, tokens=2), context)      # context [J, M, width]
 

@@ -1,4 +1,4 @@
-"""Images of another size than a tower's own are resized inside the model, so that the attack sees through it.
+"""Resizes images of any size to a tower's own inside the model, so that the attack differentiates through it.
 
 The papers attack CIFAR at 32 × 32 and STL-10 at 96 × 96 and enlarge to 224 behind the perturbation. Resizing and
 normalisation commute (the weights of each output pixel add up to 1), so the tower may resize what is normalised

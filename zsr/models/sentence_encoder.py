@@ -1,4 +1,4 @@
-"""Sentence encoders of the BERT family (all-MiniLM-L6-v2 and its like), read from the files that the hub keeps of them.
+"""Reads and runs sentence encoders of the BERT family (such as all-MiniLM-L6-v2) from their files on the hub.
 
 A folder in the layout of sentence-transformers: config.json, tokenizer.json, model.safetensors, modules.json and the
 config of the pooling. The tokenizer's file becomes a tensor of the model, so that a backbone is one file.

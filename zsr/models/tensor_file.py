@@ -1,7 +1,7 @@
-"""Tensors of a safetensors file, and which tensors may become a model's: those whose numbers its own type holds.
+"""Reads a safetensors file, and refuses tensors whose numbers the model's own type cannot hold.
 
 Half and double precision are rounded to the model's type, as they always were. Integers in place of weights are a
-quantised checkpoint without its scales, complex numbers would lose a half, and neither is a model that anyone trained.
+quantised checkpoint without its scales, and complex numbers would lose a half: both are refused.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""timm's models without the hundred files that `import timm` reads: one architecture's file is enough for a cell.
+"""Imports one architecture's file of timm without the hundred files that `import timm` reads.
 
-Every evaluation cell is a process of its own. Which file holds an architecture is found once, by the job that makes the
-backbone, and stands in the definition. As in zsr/models/open_clip_light.py, `import timm` works as usual afterwards.
+Every evaluation cell is a process of its own, and needs one file. The job that makes the backbone looks up which one
+holds the architecture, and writes it into the definition. As in zsr/models/open_clip_light.py, `import timm` works as
+usual afterwards.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Checkpoints in the formats that are about: safetensors, torch files, OpenAI's archives. Nothing in a file is run.
+"""Reads checkpoints in the usual formats: safetensors, torch files, OpenAI's archives. Nothing in a file is run.
 
 Torch files are pickles; `weights_only=True` refuses all but tensors and plain containers. What trainings wrap around
 the tensors (a key such as `state_dict`, the prefix of DataParallel) is taken off.

@@ -1,4 +1,4 @@
-"""Word-level tokenizer of the embedded benchmark: `words.txt` is its vocabulary, a line a word, the line is the id.
+"""The word-level tokenizer of the embedded benchmark: each line of `words.txt` is a word, its number is the id.
 
 The last line is the end of text: open_clip takes the features at the highest id of a prompt (`pool_type: argmax`).
 A plural that is no word itself is its stem and `##s`, so that what is learned of 'circle' holds for 'circles'.

@@ -1,4 +1,4 @@
-"""Dual encoders put together from parts: a tower of timm, sentence vectors, and a linear map between them.
+"""Builds dual encoders from parts: a tower of timm, sentence vectors, and a linear map between them.
 
     f(x) = W trunk(x) + b        t = v / |v| - m        logits s·cos(f, t)
 

@@ -1,4 +1,4 @@
-"""Models of open_clip: any architecture of its list or of a hub config, with the tokenizer that it was trained with.
+"""Builds models of open_clip, of its list or of a hub config, with the tokenizer that they were trained with.
 
 ResNets and VisionTransformers are built without the rest of the package (models/open_clip_light.py); towers of timm or
 transformers (ConvNeXt, SigLIP, …) need the whole of it, about a second more.
