@@ -53,7 +53,7 @@ def test_every_ready_made_protocol_is_tested():
 def test_a_ready_made_protocol_is_complete_and_as_in_its_paper(mini, name):
     attacks, eps, sets = PAPERS[name]
     made = complete.complete(with_protocols(mini, like(name))).protocols[name]
-    assert [(a.attack, a.verdict) for a in made.attacks] == [(attack, verdict) for attack, verdict, _ in attacks]
+    assert [(a.kind, a.verdict) for a in made.attacks] == [(attack, verdict) for attack, verdict, _ in attacks]
     for found, (_, _, wanted) in zip(made.attacks, attacks, strict=True):
         assert wanted.items() <= found.settings.items()
     assert [float(e) * 255 for e in made.eps] == pytest.approx(eps)

@@ -195,7 +195,7 @@ class AttackEntry(NamedTuple):
     """One attack of a protocol."""
 
     name: str
-    attack: str
+    kind: str  # the file of zsr/attacks/
     settings: Settings
     verdict: str
     after: str | None  # an attack further up, whose fooled images are not attacked again

@@ -79,7 +79,7 @@ class CellJobs:
             "store": protocol.store,
             "images": protocol.datasets[request.dataset].images,
             "verdict": attack.verdict,
-            "attack": attack.attack,
+            "attack": attack.kind,
             "settings": attack.settings,
             "eps": eps_text(request.eps),
             "method": request.model.opened_by,
@@ -94,7 +94,7 @@ class CellJobs:
         if request.attack.surrogate is not None:
             models.append(self.config.models[request.attack.surrogate])
         return [
-            component("attacks", request.attack.attack),
+            component("attacks", request.attack.kind),
             *(component("methods", model.opened_by) for model in models),
             kind_of(self.config.backbones[request.backbone]),
         ]

@@ -18,10 +18,10 @@ from zsr.storage import layout
 
 SCRIPTS = "workflow/scripts"
 TRITON = "zsr_kernels/cuda"
+LONGEST = 120_000  # bytes of a spec: Linux takes 128 KiB in one argument, and the command has paths beside it
+
 Spec = dict[str, Any]  # what canonical JSON can hold
 JobKey = tuple[str, tuple[tuple[str, str], ...]]  # rule, sorted wildcards
-
-LONGEST = 120_000  # bytes of a spec: Linux takes 128 KiB in one argument, and the command has paths beside it
 
 
 @dataclass(frozen=True, eq=False)
