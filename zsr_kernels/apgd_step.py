@@ -10,11 +10,11 @@ one pointer or the other, so going back costs one write, of the point that the s
 x_best, x_prev, x0, g; written: x', net. Tracking copies only the images that improved.
 """
 
-import torch
 from torch import Tensor
 
 from zsr_kernels import reference
 from zsr_kernels.dispatch import check, use_triton
+from zsr_kernels.normalisation import PIXELS, Normalisation
 
 
 def apgd_step(
@@ -29,25 +29,21 @@ def apgd_step(
     weight: Tensor,
     eps: float | Tensor,
     norm: str = "linf",
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(x', the point the step started from: x itself where nobody goes back, the network's input at x')."""
     check(
         "apgd_step", x, x_prev=x_prev, x_best=x_best, x0=x0, grad=grad, grad_best=grad_best, restore=restore,
-        step=step, weight=weight, eps=eps, mean=mean, std=std,
+        step=step, weight=weight, eps=eps, mean=normalisation.mean, std=normalisation.std,
     )  # fmt: skip
     if norm == "l2":  # per-image norms in between: PyTorch's reductions on either device
-        return reference.apgd_l2_step(
-            x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean, std, dtype
-        )
+        return reference.apgd_l2_step(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, normalisation)
     if not use_triton(x.device, kernels):
-        return reference.apgd_step(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean, std, dtype)
+        return reference.apgd_step(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, normalisation)
     from zsr_kernels.cuda.apgd_step import launch
 
-    return launch(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean, std, dtype)
+    return launch(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, normalisation)
 
 
 def apgd_track(

@@ -8,11 +8,11 @@ There is no Triton kernel for this op: `reference.l1_step` is what runs everywhe
 before writing one).
 """
 
-import torch
 from torch import Tensor
 
 from zsr_kernels import reference
 from zsr_kernels.dispatch import check
+from zsr_kernels.normalisation import PIXELS, Normalisation
 
 
 def l1_step(
@@ -21,11 +21,11 @@ def l1_step(
     grad: Tensor,
     step: float | Tensor,
     eps: float | Tensor,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
     share: float | Tensor = 0.05,
 ) -> tuple[Tensor, Tensor]:
     """One step for the whole batch: the next iterate (float32) and the network's input there."""
-    check("l1_step", x, x0=x0, grad=grad, step=step, eps=eps, mean=mean, std=std, share=share)
-    return reference.l1_step(x, x0, grad, step, eps, mean, std, dtype, share)
+    check(
+        "l1_step", x, x0=x0, grad=grad, step=step, eps=eps, mean=normalisation.mean, std=normalisation.std, share=share
+    )  # fmt: skip
+    return reference.l1_step(x, x0, grad, step, eps, normalisation, share)

@@ -7,11 +7,11 @@
 Two norms over each image make this three passes over memory. On a CPU this is `reference.l2_step`.
 """
 
-import torch
 from torch import Tensor
 
 from zsr_kernels import reference
 from zsr_kernels.dispatch import check, use_triton
+from zsr_kernels.normalisation import PIXELS, Normalisation
 
 
 def l2_step(
@@ -20,15 +20,13 @@ def l2_step(
     grad: Tensor,
     step: float | Tensor,
     eps: float | Tensor,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """One step for the whole batch: the next iterate (float32) and the network's input there."""
-    check("l2_step", x, x0=x0, grad=grad, step=step, eps=eps, mean=mean, std=std)
+    check("l2_step", x, x0=x0, grad=grad, step=step, eps=eps, mean=normalisation.mean, std=normalisation.std)
     if not use_triton(x.device, kernels):
-        return reference.l2_step(x, x0, grad, step, eps, mean, std, dtype)
+        return reference.l2_step(x, x0, grad, step, eps, normalisation)
     from zsr_kernels.cuda.l2_step import launch
 
-    return launch(x, x0, grad, step, eps, mean, std, dtype)
+    return launch(x, x0, grad, step, eps, normalisation)

@@ -8,11 +8,11 @@ the backward of the normalisation is never run. `x0` is float32 or uint8 (x0 / 2
 Read once each: x, x0, g; written once each: x', net. On a CPU this is `reference.linf_step`, called directly.
 """
 
-import torch
 from torch import Tensor
 
 from zsr_kernels import reference
 from zsr_kernels.dispatch import check, use_triton
+from zsr_kernels.normalisation import PIXELS, Normalisation
 
 
 def linf_step(
@@ -21,15 +21,13 @@ def linf_step(
     grad: Tensor,
     step: float | Tensor,
     eps: float | Tensor,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """One step for the whole batch: the next iterate (float32) and the network's input there."""
-    check("linf_step", x, x0=x0, grad=grad, step=step, eps=eps, mean=mean, std=std)
+    check("linf_step", x, x0=x0, grad=grad, step=step, eps=eps, mean=normalisation.mean, std=normalisation.std)
     if not use_triton(x.device, kernels):
-        return reference.linf_step(x, x0, grad, step, eps, mean, std, dtype)
+        return reference.linf_step(x, x0, grad, step, eps, normalisation)
     from zsr_kernels.cuda.linf_step import launch
 
-    return launch(x, x0, grad, step, eps, mean, std, dtype)
+    return launch(x, x0, grad, step, eps, normalisation)

@@ -5,20 +5,18 @@
 Attacks do not call the backward for L-infinity (the sign does not change); L2 and L1 steps divide by std inside.
 """
 
-import torch
 from torch import Tensor
 
 from zsr_kernels import reference
 from zsr_kernels.dispatch import check_images, use_triton
+from zsr_kernels.normalisation import Normalisation
 
 
-def normalize(
-    x: Tensor, mean: Tensor | None, std: Tensor | None, dtype: torch.dtype = torch.float32, kernels: str = "auto"
-) -> Tensor:
+def normalize(x: Tensor, normalisation: Normalisation, kernels: str = "auto") -> Tensor:
     """The network's input for images in [0, 1] (or uint8)."""
-    check_images("normalize", "x", x, mean=mean, std=std)
+    check_images("normalize", "x", x, mean=normalisation.mean, std=normalisation.std)
     if x.requires_grad or not use_triton(x.device, kernels):
-        return reference.normalize(x, mean, std, dtype)
+        return reference.normalize(x, normalisation)
     from zsr_kernels.cuda.normalize import launch
 
-    return launch(x, mean, std, dtype)
+    return launch(x, normalisation)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zsr_kernels.balls import column, l1_project, l2_project, linf_project, per_image, unit
 from zsr_kernels.draws import normal, uniform
+from zsr_kernels.normalisation import PIXELS, Normalisation
 
 
 def pixels(x0: Tensor) -> Tensor:
@@ -26,12 +27,12 @@ def per_channel(value: Tensor, like: Tensor) -> Tensor:
     return value.view(1, -1, *[1] * (like.ndim - 2))
 
 
-def normalize(x: Tensor, mean: Tensor | None, std: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The network's input: (x - mean) / std per channel, cast. Without a mean, x itself."""
-    x = pixels(x)
-    if mean is not None:
+def normalize(x: Tensor, normalisation: Normalisation) -> Tensor:
+    """The network's input: (x - mean) / std per channel, cast. Without a mean, x itself, cast."""
+    x, mean, std = pixels(x), normalisation.mean, normalisation.std
+    if mean is not None and std is not None:
         x = (x - per_channel(mean, x)) / per_channel(std, x)
-    return x.to(dtype)
+    return x.to(normalisation.dtype)
 
 
 def normalize_backward(grad: Tensor, std: Tensor | None) -> Tensor:
@@ -46,9 +47,7 @@ def linf_step(
     grad: Tensor,
     step: float | Tensor,
     eps: float | Tensor,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
 ) -> tuple[Tensor, Tensor]:
     """x' = clip_[0,1](clip_{x0 +- eps}(x + step * sign(g))), and the network's input ((x' - mean) / std).to(dtype).
 
@@ -58,7 +57,7 @@ def linf_step(
     g = grad.to(torch.float32)
     direction = (g > 0).to(torch.float32) - (g < 0).to(torch.float32)
     y = linf_project(x + per_image(step, x) * direction, pixels(x0), eps)
-    return y, normalize(y, mean, std, dtype)
+    return y, normalize(y, normalisation)
 
 
 def select(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:
@@ -69,8 +68,8 @@ def select(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:
 def keep_rows(rows: Tensor, source: Tensor, target: Tensor) -> None:
     """target[i] = source[i] where `rows` [B], in place. On a CPU only those rows are touched."""
     if target.device.type == "cpu":
-        where = rows.nonzero().flatten()
-        target.index_copy_(0, where, source.index_select(0, where))
+        kept = rows.nonzero().flatten()
+        target.index_copy_(0, kept, source.index_select(0, kept))
     else:  # the number of rows is unknown to the host, and asking would wait
         target.copy_(select(rows, source, target))
 
@@ -92,9 +91,7 @@ def apgd_step(
     step: Tensor,
     weight: Tensor,
     eps: float | Tensor,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """APGD's L-infinity step (Croce & Hein 2020, eq. 3 and 4): (x', the point it started from, the network's input).
 
@@ -105,19 +102,29 @@ def apgd_step(
         x, grad = select(restore, x_best, x), select(restore, grad_best, grad)
     z, _ = linf_step(x, x0, grad, step, eps)
     y = linf_project(momentum(x, z, x_prev, weight), x0, eps)
-    return y, x, normalize(y, mean, std, dtype)
+    return y, x, normalize(y, normalisation)
 
 
 def apgd_l2_step(
-    x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, mean=None, std=None, dtype=torch.float32
+    x: Tensor,
+    x_prev: Tensor,
+    x_best: Tensor,
+    x0: Tensor,
+    grad: Tensor,
+    grad_best: Tensor,
+    restore: Tensor | None,
+    step: Tensor,
+    weight: Tensor,
+    eps: float | Tensor,
+    normalisation: Normalisation = PIXELS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in L2: steepest step along g / ||g||, projections onto the L2 ball and the box."""
     x0 = pixels(x0)
     if restore is not None:
         x, grad = select(restore, x_best, x), select(restore, grad_best, grad)
-    z, _ = l2_step(x, x0, grad, step, eps, std=std)
+    z = _l2_move(x, x0, grad, step, eps, normalisation.std)
     y = l2_project(momentum(x, z, x_prev, weight), x0, eps)
-    return y, x, normalize(y, mean, std, dtype)
+    return y, x, normalize(y, normalisation)
 
 
 def apgd_track(
@@ -143,11 +150,24 @@ def apgd_track(
     loss_last.copy_(loss)
 
 
-def l2_step(x, x0, grad, step, eps, mean=None, std=None, dtype=torch.float32) -> tuple[Tensor, Tensor]:
+def l2_step(
+    x: Tensor,
+    x0: Tensor,
+    grad: Tensor,
+    step: float | Tensor,
+    eps: float | Tensor,
+    normalisation: Normalisation = PIXELS,
+) -> tuple[Tensor, Tensor]:
     """x' = clip_[0,1](P_eps(x + step * g / ||g||_2)), with g the gradient with respect to pixels."""
+    y = _l2_move(x, x0, grad, step, eps, normalisation.std)
+    return y, normalize(y, normalisation)
+
+
+def _l2_move(
+    x: Tensor, x0: Tensor, grad: Tensor, step: float | Tensor, eps: float | Tensor, std: Tensor | None
+) -> Tensor:
     g = unit(normalize_backward(grad, std))
-    y = l2_project(x + per_image(step, x) * g, pixels(x0), eps)
-    return y, normalize(y, mean, std, dtype)
+    return l2_project(x + per_image(step, x) * g, pixels(x0), eps)
 
 
 def sparse_sign(g: Tensor, share: float | Tensor) -> Tensor:
@@ -166,12 +186,18 @@ def sparse_sign(g: Tensor, share: float | Tensor) -> Tensor:
 
 
 def l1_step(
-    x, x0, grad, step, eps, mean=None, std=None, dtype=torch.float32, share: float | Tensor = 0.05
+    x: Tensor,
+    x0: Tensor,
+    grad: Tensor,
+    step: float | Tensor,
+    eps: float | Tensor,
+    normalisation: Normalisation = PIXELS,
+    share: float | Tensor = 0.05,
 ) -> tuple[Tensor, Tensor]:
     """x' = P_{L1 ball and box}(x + step * sparse_sign(g)), with g the gradient with respect to pixels."""
-    g = sparse_sign(normalize_backward(grad, std), share)
+    g = sparse_sign(normalize_backward(grad, normalisation.std), share)
     y = l1_project(x + per_image(step, x) * g, pixels(x0), eps)
-    return y, normalize(y, mean, std, dtype)
+    return y, normalize(y, normalisation)
 
 
 def start(
@@ -181,9 +207,7 @@ def start(
     stream: int,
     eps: float | Tensor,
     norm: str = "linf",
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
 ) -> tuple[Tensor, Tensor]:
     """A random point of the ball and the box, and the network's input there.
 
@@ -202,4 +226,4 @@ def start(
         y = l1_project(x0 + z, x0, eps)
     else:
         raise ValueError(f"start: unknown norm '{norm}'; known: linf, l2, l1")
-    return y, normalize(y, mean, std, dtype)
+    return y, normalize(y, normalisation)

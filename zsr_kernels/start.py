@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zsr_kernels import reference
 from zsr_kernels.dispatch import KernelError, check_images, use_triton
+from zsr_kernels.normalisation import PIXELS, Normalisation
 
 
 def start(
@@ -22,17 +23,15 @@ def start(
     stream: int,
     eps: float | Tensor,
     norm: str = "linf",
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    normalisation: Normalisation = PIXELS,
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """A random point of ball and box for each image (`keys`: int64 [B]), and the network's input there."""
-    check_images("start", "x0", x0, eps=eps, mean=mean, std=std)
+    check_images("start", "x0", x0, eps=eps, mean=normalisation.mean, std=normalisation.std)
     if keys.dtype != torch.int64 or keys.shape != x0.shape[:1] or keys.device != x0.device:
         raise KernelError(f"start: keys must be int64 [{len(x0)}] on {x0.device}, is {keys.dtype} {tuple(keys.shape)}")
     if norm != "linf" or not use_triton(x0.device, kernels):
-        return reference.start(x0, keys, seed, stream, eps, norm, mean, std, dtype)
+        return reference.start(x0, keys, seed, stream, eps, norm, normalisation)
     from zsr_kernels.cuda.start import launch
 
-    return launch(x0, keys, seed, stream, eps, mean, std, dtype)
+    return launch(x0, keys, seed, stream, eps, normalisation)

@@ -10,7 +10,7 @@ from torch import Tensor
 import zsr_kernels
 from gpu.ceilings import nbytes
 from gpu.towers import MEAN, STD
-from zsr_kernels import reference
+from zsr_kernels import Normalisation, reference
 
 
 class Arguments(NamedTuple):
@@ -25,6 +25,11 @@ class Arguments(NamedTuple):
 
     def to(self, device: str) -> "Arguments":
         return Arguments(*(t.to(device) for t in self))
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The network takes the dtype of its gradient."""
+        return Normalisation(self.mean, self.std, self.grad.dtype)
 
 
 def arguments(batch: int, size: int, gradient: torch.dtype, device: str) -> Arguments:
@@ -47,7 +52,7 @@ class Op(NamedTuple):
 
 def pgd_step(name: str, eps: float, a: Arguments) -> Op:
     """`linf_step` or `l2_step`, which take the same arguments."""
-    given = (a.x, a.x0, a.grad, a.step, eps, a.mean, a.std, a.grad.dtype)
+    given = (a.x, a.x0, a.grad, a.step, eps, a.normalisation)
     return Op(
         lambda kernels: getattr(zsr_kernels, name)(*given, kernels),
         nbytes(a.x, a.x0, a.grad) + nbytes(a.x, a.grad),
@@ -60,11 +65,10 @@ def apgd_step(a: Arguments) -> Op:
     restore = torch.zeros(len(a.x), dtype=torch.bool, device=a.x.device)
     weight = torch.full_like(a.step, 0.75)
     first = (a.x, a.x.clone(), a.x.clone(), a.x0, a.grad, a.grad.clone(), restore, a.step, weight, 0.01)
-    last = (a.mean, a.std, a.grad.dtype)
     return Op(
-        lambda kernels: zsr_kernels.apgd_step(*first, "linf", *last, kernels),
+        lambda kernels: zsr_kernels.apgd_step(*first, "linf", a.normalisation, kernels),
         nbytes(a.x, a.x, a.x0, a.grad) + nbytes(a.x, a.x, a.grad),  # written: the iterate, its start, the input
-        lambda: reference.apgd_step(*first, *last),
+        lambda: reference.apgd_step(*first, a.normalisation),
     )
 
 
@@ -82,7 +86,7 @@ def apgd_track(a: Arguments) -> Op:
 
 
 def normalize(a: Arguments) -> Op:
-    given = (a.x0, a.mean, a.std, a.grad.dtype)
+    given = (a.x0, a.normalisation)
     return Op(
         lambda kernels: (zsr_kernels.normalize(*given, kernels),),
         nbytes(a.x0, a.grad),
@@ -92,7 +96,7 @@ def normalize(a: Arguments) -> Op:
 
 def start(a: Arguments) -> Op:
     keys = torch.arange(len(a.x), device=a.x.device)
-    given = (a.x0, keys, 1, 2, 0.01, "linf", a.mean, a.std, a.grad.dtype)
+    given = (a.x0, keys, 1, 2, 0.01, "linf", a.normalisation)
     return Op(
         lambda kernels: zsr_kernels.start(*given, kernels),
         nbytes(a.x0) + nbytes(a.x, a.grad),

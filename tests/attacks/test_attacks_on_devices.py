@@ -21,12 +21,12 @@ from zsr.attacks.core.objectives import KL, CrossEntropy, Margin, TargetedDiffer
 from zsr.attacks.core.schedule import Round
 from zsr.attacks.core.slots import IDLE, Slots
 from zsr.attacks.core.square_patches import PatchSteps, pattern, patterns
-from zsr.attacks.core.threat import Inlet, Threat
+from zsr.attacks.core.threat import Threat
 from zsr.attacks.core.victim import Victim
 from zsr.attacks.fab import AllDifferences, BoundarySteps
 from zsr.attacks.pgd import FixedSteps
 from zsr.attacks.square import NegativeMargin, SquareSteps
-from zsr_kernels import balls
+from zsr_kernels import Normalisation, balls
 
 GPU = torch.device("cuda", 1)
 BATCH, SHAPE, CLASSES = 4, (3, 16, 16), 10
@@ -56,11 +56,11 @@ def gpu(monkeypatch):
         return make(*arguments, device=device, **options)
 
     with FakeTensorMode(allow_non_fake_inputs=True):
-        inlet = Inlet(torch.rand(3, device=GPU), torch.rand(3, device=GPU))
+        normalisation = Normalisation(torch.rand(3, device=GPU), torch.rand(3, device=GPU))
         monkeypatch.setattr(torch, "tensor", tensor)
         # autograd's own thread for the device wants a real one
         monkeypatch.setattr(torch.autograd, "grad", lambda _, x, **options: (torch.empty_like(x),))
-        yield inlet
+        yield normalisation
     pattern.cache_clear(), patterns.cache_clear()  # of patterns without values
 
 

@@ -205,7 +205,7 @@ def test_one_step_is_enough_to_run(name, norm):
 def test_every_way_into_the_network_is_by_the_kernels_asked_for(monkeypatch):
     """On a GPU without Triton 'auto' is an error in the middle of an attack."""
     asked, normalize = set(), zsr_kernels.normalize
-    monkeypatch.setattr(zsr_kernels, "normalize", lambda *a: asked.add(a[4]) or normalize(*a))
+    monkeypatch.setattr(zsr_kernels, "normalize", lambda *a: asked.add(a[2]) or normalize(*a))
     x, y = images(6, 13)
     for name, norm in (("fab-t", "linf"), ("apgd-ce", "l1"), ("square", "linf"), ("square", "l2")):
         settings = {"queries": 2} if name == "square" else {"steps": 2}

@@ -7,7 +7,7 @@ import torch
 
 from zsr.attacks.core.schedule import PassResult
 from zsr.attacks.core.square_patches import PatchSteps, pattern, sides
-from zsr.attacks.core.threat import Inlet, Threat
+from zsr.attacks.core.threat import Threat
 from zsr_kernels import draws
 
 
@@ -38,7 +38,7 @@ def moved(delta, numbers, side, norm, eps):
 @pytest.mark.parametrize("norm, eps", [("l2", 1.5), ("l1", 12.0)])
 def test_a_query_is_the_papers(norm, eps, shape, fixed):
     generator = torch.Generator().manual_seed(0)
-    threat, schedule, images = Threat(norm, eps, Inlet()), PatchSteps(100), 8
+    threat, schedule, images = Threat(norm, eps), PatchSteps(100), 8
     x0, key = torch.rand(images, *shape, generator=generator), torch.arange(images)
     state = schedule.begin(threat, {"x0": x0, "key": key}, 5, 0) | {"x0": x0}
     c, h, w = shape

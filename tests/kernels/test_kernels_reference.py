@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zsr_kernels
-from zsr_kernels import KernelError, draws, reference
+from zsr_kernels import KernelError, Normalisation, draws, reference
 
 FIRST_RELEASE = [[3846363, 16392075, 14711583], [8290409, 15867979, 7676739], [9576364, 7397655, 9534430]]
 MEAN, STD = torch.tensor([0.48, 0.46, 0.41]), torch.tensor([0.27, 0.26, 0.28])
@@ -24,7 +24,7 @@ def batch(shape=(2, 3, 5, 7), seed=0):
 def test_linf_step_pixel_by_pixel():
     x, x0, grad = batch()
     grad.view(-1)[:3] = torch.tensor([float("nan"), 0.0, -0.0])
-    got, net = zsr_kernels.linf_step(x, x0, grad, 0.01, 0.013, MEAN, STD)
+    got, net = zsr_kernels.linf_step(x, x0, grad, 0.01, 0.013, Normalisation(MEAN, STD))
     for at in range(x.numel()):
         b, c, h, w = (int(v) for v in torch.unravel_index(torch.tensor(at), x.shape))
         g = float(grad[b, c, h, w])
@@ -50,16 +50,16 @@ def test_the_gradients_dtype_does_not_matter_for_its_sign(dtype):
 def test_the_network_gets_its_dtype(dtype):
     x, x0, grad = batch()
     for op in (zsr_kernels.linf_step, zsr_kernels.l2_step, zsr_kernels.l1_step):
-        y, net = op(x, x0, grad, 0.01, 0.5, MEAN, STD, dtype)
+        y, net = op(x, x0, grad, 0.01, 0.5, Normalisation(MEAN, STD, dtype))
         assert y.dtype == torch.float32 and net.dtype == dtype
-        torch.testing.assert_close(net, reference.normalize(y, MEAN, STD, dtype), rtol=0, atol=0)
+        torch.testing.assert_close(net, reference.normalize(y, Normalisation(MEAN, STD, dtype)), rtol=0, atol=0)
 
 
 def test_uint8_means_a_255th():
     x, _, grad = batch()
     x0 = (x * 255).round().to(torch.uint8)
-    a = zsr_kernels.linf_step(x, x0, grad, 0.01, 0.02, MEAN, STD)
-    b = zsr_kernels.linf_step(x, x0.float() / 255, grad, 0.01, 0.02, MEAN, STD)
+    a = zsr_kernels.linf_step(x, x0, grad, 0.01, 0.02, Normalisation(MEAN, STD))
+    b = zsr_kernels.linf_step(x, x0.float() / 255, grad, 0.01, 0.02, Normalisation(MEAN, STD))
     assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
 
 
@@ -78,21 +78,21 @@ def test_step_and_radius_per_image():
 def test_nan_pixels_stay_nan():
     x, x0, grad = batch()
     x.view(-1)[0] = float("nan")
-    y, net = zsr_kernels.linf_step(x, x0, grad, 0.01, 0.02, MEAN, STD)
+    y, net = zsr_kernels.linf_step(x, x0, grad, 0.01, 0.02, Normalisation(MEAN, STD))
     assert torch.isnan(y.view(-1)[0]) and torch.isnan(net.view(-1)[0])
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_a_zero_gradient_is_no_step(norm):
     _, x0, grad = batch()
-    y = getattr(zsr_kernels, f"{norm}_step")(x0, x0, torch.zeros_like(grad), 0.5, 1.0, MEAN, STD)[0]
+    y = getattr(zsr_kernels, f"{norm}_step")(x0, x0, torch.zeros_like(grad), 0.5, 1.0, Normalisation(MEAN, STD))[0]
     torch.testing.assert_close(y, x0, rtol=0, atol=1e-7)
 
 
 def test_l2_step_divides_the_gradient_by_std():
     _, x0, grad = batch((1, 3, 4, 4))
     x0 = 0.4 + 0.2 * x0
-    y = zsr_kernels.l2_step(x0, x0, grad, 0.01, 1.0, MEAN, STD)[0]
+    y = zsr_kernels.l2_step(x0, x0, grad, 0.01, 1.0, Normalisation(MEAN, STD))[0]
     direction = grad / STD.view(1, 3, 1, 1)
     torch.testing.assert_close(y, x0 + 0.01 * direction / direction.norm(), rtol=0, atol=1e-6)
 
@@ -102,15 +102,17 @@ def test_odd_shapes(shape):
     x, x0, grad = batch(shape)
     mean, std = torch.full((shape[1],), 0.5), torch.full((shape[1],), 0.2)
     for op in (zsr_kernels.linf_step, zsr_kernels.l2_step, zsr_kernels.l1_step):
-        y, net = op(x, x0, grad, 0.01, 0.02, mean, std)
+        y, net = op(x, x0, grad, 0.01, 0.02, Normalisation(mean, std))
         assert y.shape == net.shape == x.shape
 
 
 def test_memory_layout_does_not_matter():
     x, x0, grad = batch((2, 3, 4, 6))
     for op in (zsr_kernels.linf_step, zsr_kernels.l2_step):
-        plain = op(x, x0, grad, 0.01, 0.2, MEAN, STD)
-        last = op(*(t.to(memory_format=torch.channels_last) for t in (x, x0, grad)), 0.01, 0.2, MEAN, STD)
+        plain = op(x, x0, grad, 0.01, 0.2, Normalisation(MEAN, STD))
+        last = op(
+            *(t.to(memory_format=torch.channels_last) for t in (x, x0, grad)), 0.01, 0.2, Normalisation(MEAN, STD)
+        )
         for a, b in zip(plain, last, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
@@ -123,14 +125,14 @@ def test_memory_layout_does_not_matter():
         ({"grad": torch.zeros(2, 3, 5, 7, dtype=torch.int32)}, "grad is"),
         ({"step": torch.zeros(3)}, "step has shape"),
         ({"eps": torch.zeros(2, dtype=torch.float64)}, "eps is"),
-        ({"mean": torch.zeros(4), "std": torch.ones(3)}, "mean has shape"),
-        ({"mean": torch.zeros(3)}, "mean and std go together"),
+        ({"normalisation": Normalisation(torch.zeros(4), torch.ones(3))}, "mean has shape"),
+        ({"normalisation": Normalisation(torch.zeros(3))}, "mean and std go together"),
         ({"grad": torch.zeros(2, 3, 5, 7, device="meta")}, "grad is on meta"),
     ],
 )
 def test_wrong_arguments_are_named(change, named):
     x, x0, grad = batch()
-    arguments = {"x": x, "x0": x0, "grad": grad, "step": 0.01, "eps": 0.02, "mean": None, "std": None} | change
+    arguments = {"x": x, "x0": x0, "grad": grad, "step": 0.01, "eps": 0.02} | change
     with pytest.raises(KernelError, match=named):
         zsr_kernels.linf_step(**arguments)
 
@@ -138,9 +140,12 @@ def test_wrong_arguments_are_named(change, named):
 @pytest.mark.parametrize(
     "call, named",
     [
-        (lambda x: zsr_kernels.normalize(x, MEAN, None), "normalize: mean and std go together"),
-        (lambda x: zsr_kernels.normalize(x, MEAN, STD[:2]), "normalize: std has shape"),
-        (lambda x: zsr_kernels.normalize(x.double(), MEAN, STD), "normalize: x must be float32 or uint8"),
+        (lambda x: zsr_kernels.normalize(x, Normalisation(MEAN)), "normalize: mean and std go together"),
+        (lambda x: zsr_kernels.normalize(x, Normalisation(MEAN, STD[:2])), "normalize: std has shape"),
+        (
+            lambda x: zsr_kernels.normalize(x.double(), Normalisation(MEAN, STD)),
+            "normalize: x must be float32 or uint8",
+        ),
         (lambda x: zsr_kernels.start(x.double(), torch.arange(2), 0, 0, 0.1), "start: x0 must be float32 or uint8"),
         (lambda x: zsr_kernels.start(x, torch.arange(2), 0, 0, torch.ones(3)), "start: eps has shape"),
         (lambda x: zsr_kernels.start(x, torch.arange(3), 0, 0, 0.1), "start: keys must be int64"),

@@ -50,18 +50,19 @@ def record() -> None:
 
 def launches(shape, uint8, dtype, mean, std, step=None) -> None:
     """Each launcher once, with a step per image or one for all."""
+    from zsr_kernels import Normalisation
     from zsr_kernels.cuda import apgd_step, apgd_track, l2_step, linf_step, normalize, start
 
     x, grad, rows = torch.zeros(shape), torch.zeros(shape, dtype=dtype), torch.ones(shape[0])
     x0 = x.to(torch.uint8) if uint8 else x
     step, counts = rows if step is None else step, torch.zeros(shape[0], dtype=torch.int64)
-    tail = (mean, std, dtype)
-    normalize.launch(x0, *tail)
-    start.launch(x0, counts, 1, 2, step, *tail)
-    linf_step.launch(x, x0, grad, step, step, *tail)
-    l2_step.launch(x, x0, grad, step, step, *tail)
+    normalisation = Normalisation(mean, std, dtype)
+    normalize.launch(x0, normalisation)
+    start.launch(x0, counts, 1, 2, step, normalisation)
+    linf_step.launch(x, x0, grad, step, step, normalisation)
+    l2_step.launch(x, x0, grad, step, step, normalisation)
     for restore in (None, rows > 0):
-        apgd_step.launch(x, x, x, x0, grad, grad, restore, rows, rows, step, *tail)
+        apgd_step.launch(x, x, x, x0, grad, grad, restore, rows, rows, step, normalisation)
     apgd_track.launch(x, grad, rows, x.clone(), grad.clone(), rows.clone(), rows.clone(), counts)
 
 

@@ -18,7 +18,7 @@ if DEVICE == "cpu":
 
 import torch  # noqa: E402
 
-from zsr_kernels import reference  # noqa: E402
+from zsr_kernels import Normalisation, reference  # noqa: E402
 from zsr_kernels.cuda import apgd_step, apgd_track, l2_step, linf_step, normalize, start  # noqa: E402
 
 torch.set_default_device(DEVICE)
@@ -66,7 +66,7 @@ def linf_step_is_bit_equal_over_shapes_and_dtypes():
     ):
         x, x0, grad = batch(shape, 1, uint8, grad_dtype)
         for mean, std in ((MEAN, STD), (None, None)):
-            args = (x, x0, grad, 0.01, 0.013, mean, std, out)
+            args = (x, x0, grad, 0.01, 0.013, Normalisation(mean, std, out))
             same(linf_step.launch(*args, block=BLOCK), reference.linf_step(*args))
 
 
@@ -74,7 +74,7 @@ def linf_step_is_bit_equal_over_shapes_and_dtypes():
 def linf_step_takes_a_step_and_a_radius_per_image():
     x, x0, grad = batch((3, 3, 5, 5))
     step, eps = torch.tensor([0.0, 0.01, 0.5]), torch.tensor([0.03, 0.0, 0.01])
-    args = (x, x0, grad, step, eps, MEAN, STD, torch.float32)
+    args = (x, x0, grad, step, eps, Normalisation(MEAN, STD))
     same(linf_step.launch(*args, block=BLOCK), reference.linf_step(*args))
 
 
@@ -82,7 +82,7 @@ def linf_step_takes_a_step_and_a_radius_per_image():
 def linf_step_nan_zero_and_infinite_gradients():
     x, x0, grad = batch((1, 3, 2, 2))
     grad.view(-1)[:5] = torch.tensor([float("nan"), 0.0, -0.0, float("inf"), float("-inf")])
-    got = linf_step.launch(x, x0, grad, 0.01, 0.05, None, None, torch.float32, block=BLOCK)
+    got = linf_step.launch(x, x0, grad, 0.01, 0.05, Normalisation(), block=BLOCK)
     same(got, reference.linf_step(x, x0, grad, 0.01, 0.05))
     assert torch.equal(got[0].view(-1)[:3], reference.linf_project(x, x0, 0.05).view(-1)[:3])  # NaN and +-0: no move
 
@@ -91,19 +91,19 @@ def linf_step_nan_zero_and_infinite_gradients():
 def linf_step_keeps_nan_pixels():
     x, x0, grad = batch((1, 3, 2, 2))
     x.view(-1)[0] = float("nan")
-    got = linf_step.launch(x, x0, grad, 0.01, 0.05, MEAN, STD, torch.float32, block=BLOCK)
+    got = linf_step.launch(x, x0, grad, 0.01, 0.05, Normalisation(MEAN, STD), block=BLOCK)
     assert torch.isnan(got[0].view(-1)[0]) and torch.isnan(got[1].view(-1)[0])
-    same(got, reference.linf_step(x, x0, grad, 0.01, 0.05, MEAN, STD))
+    same(got, reference.linf_step(x, x0, grad, 0.01, 0.05, Normalisation(MEAN, STD)))
 
 
 @case
 def linf_step_reads_strided_input():
     x, x0, grad = batch((2, 3, 4, 6))
     strided = [t.to(memory_format=torch.channels_last) for t in (x, x0, grad)]
-    plain = reference.linf_step(x, x0, grad, 0.01, 0.05, MEAN, STD)
-    same(linf_step.launch(*strided, 0.01, 0.05, MEAN, STD, torch.float32, block=BLOCK), plain)
+    plain = reference.linf_step(x, x0, grad, 0.01, 0.05, Normalisation(MEAN, STD))
+    same(linf_step.launch(*strided, 0.01, 0.05, Normalisation(MEAN, STD), block=BLOCK), plain)
     turned = [t.transpose(2, 3) for t in (x, x0, grad)]
-    got = linf_step.launch(*turned, 0.01, 0.05, MEAN, STD, torch.float32, block=BLOCK)
+    got = linf_step.launch(*turned, 0.01, 0.05, Normalisation(MEAN, STD), block=BLOCK)
     same([t.transpose(2, 3) for t in got], plain)
 
 
@@ -112,7 +112,7 @@ def l2_step_matches():
     for shape, grad_dtype, uint8 in itertools.product(SHAPES, DTYPES, (True, False)):
         x, x0, grad = batch(shape, 2, uint8, grad_dtype)
         for mean, std in ((MEAN, STD), (None, None)):
-            args = (x, x0, grad, 0.3, 0.2, mean, std, torch.float32)
+            args = (x, x0, grad, 0.3, 0.2, Normalisation(mean, std))
             same(l2_step.launch(*args, block=BLOCK), reference.l2_step(*args), exact=False)
 
 
@@ -120,9 +120,9 @@ def l2_step_matches():
 def l2_step_guards_a_zero_gradient():
     x, x0, grad = batch((2, 3, 5, 5))
     grad[0] = 0
-    got = l2_step.launch(x, x0, grad, 0.3, 10.0, MEAN, STD, torch.float32, block=BLOCK)
+    got = l2_step.launch(x, x0, grad, 0.3, 10.0, Normalisation(MEAN, STD), block=BLOCK)
     assert torch.isfinite(got[0]).all()
-    same(got, reference.l2_step(x, x0, grad, 0.3, 10.0, MEAN, STD), exact=False)
+    same(got, reference.l2_step(x, x0, grad, 0.3, 10.0, Normalisation(MEAN, STD)), exact=False)
 
 
 @case
@@ -135,7 +135,7 @@ def apgd_step_matches():
         restore = torch.arange(n) % 2 == 0
         step, weight = torch.linspace(0.001, 0.03, n), torch.tensor([1.0, 0.75, 0.75])[:n]
         for flags, (mean, std) in itertools.product((restore, None), ((MEAN, STD), (None, None))):
-            args = (x, x_prev, x_best, x0, grad, grad_best, flags, step, weight, 0.02, mean, std, torch.float32)
+            args = (x, x_prev, x_best, x0, grad, grad_best, flags, step, weight, 0.02, Normalisation(mean, std))
             same(apgd_step.launch(*args, block=BLOCK), reference.apgd_step(*args), exact=False)
 
 
@@ -144,7 +144,7 @@ def apgd_step_copies_no_start_where_nobody_goes_back():
     x, x0, grad = batch((2, 3, 5, 7), 9)
     rows = torch.tensor([0.01, 0.02])
     for step in (apgd_step.launch, reference.apgd_step):
-        assert step(x, x, x, x0, grad, grad, None, rows, rows, 0.02, MEAN, STD, torch.float32)[1] is x
+        assert step(x, x, x, x0, grad, grad, None, rows, rows, 0.02, Normalisation(MEAN, STD))[1] is x
 
 
 @case
@@ -166,8 +166,8 @@ def start_draws_the_same_numbers():
     for shape, uint8 in itertools.product([(3, 3, 5, 7), (3, 3, 1, 1)], (True, False)):
         _, x0, _ = batch(shape, 6, uint8)
         for mean, std in ((MEAN, STD), (None, None)):
-            got = start.launch(x0, keys, 123, 4, 0.03, mean, std, torch.float32, block=BLOCK)
-            wanted = reference.start(x0, keys, 123, 4, 0.03, "linf", mean, std)
+            got = start.launch(x0, keys, 123, 4, 0.03, Normalisation(mean, std), block=BLOCK)
+            wanted = reference.start(x0, keys, 123, 4, 0.03, "linf", Normalisation(mean, std))
             torch.testing.assert_close(got[0], wanted[0], rtol=0, atol=6e-8)  # contraction of eps * (2u - 1) + x0
             torch.testing.assert_close(got[1], wanted[1], rtol=0, atol=1e-6)
 
@@ -177,7 +177,8 @@ def normalize_is_bit_equal():
     for shape, out, uint8 in itertools.product(SHAPES, DTYPES, (True, False)):
         x, x0, _ = batch(shape, 7, uint8)
         images = x0 if uint8 else x
-        got, wanted = normalize.launch(images, MEAN, STD, out, block=BLOCK), reference.normalize(images, MEAN, STD, out)
+        normalisation = Normalisation(MEAN, STD, out)
+        got, wanted = normalize.launch(images, normalisation, block=BLOCK), reference.normalize(images, normalisation)
         if (
             out == torch.bfloat16
         ):  # the interpreter truncates to bfloat16 where the GPU rounds: one unit in the last place
@@ -193,14 +194,14 @@ def mean_and_std_may_have_gaps():
     x, x0, grad = batch((2, 3, 5, 7), 8)
     keys, row = torch.tensor([3, 4]), torch.tensor([0.01, 0.02])
     for mean, std in ((table[:, 0], table[:, 1]), (MEAN[:1].expand(3), STD[:1].expand(3))):
-        packed, tail = (mean.clone(), std.clone(), torch.float32), (mean, std, torch.float32)
+        packed, given = Normalisation(mean.clone(), std.clone()), Normalisation(mean, std)
         step = (x, x0, grad, 0.01, 0.05)
-        same(linf_step.launch(*step, *tail, block=BLOCK), reference.linf_step(*step, *packed))
-        same(l2_step.launch(*step, *tail, block=BLOCK), reference.l2_step(*step, *packed), exact=False)
+        same(linf_step.launch(*step, given, block=BLOCK), reference.linf_step(*step, packed))
+        same(l2_step.launch(*step, given, block=BLOCK), reference.l2_step(*step, packed), exact=False)
         apgd = (x, x, x, x0, grad, grad, None, row, row, 0.05)
-        same(apgd_step.launch(*apgd, *tail, block=BLOCK), reference.apgd_step(*apgd, *packed), exact=False)
-        same([normalize.launch(x, *tail, block=BLOCK)], [reference.normalize(x, *packed)])
-        got, wanted = start.launch(x0, keys, 1, 2, 0.03, *tail), reference.start(x0, keys, 1, 2, 0.03, "linf", *packed)
+        same(apgd_step.launch(*apgd, given, block=BLOCK), reference.apgd_step(*apgd, packed), exact=False)
+        same([normalize.launch(x, given, block=BLOCK)], [reference.normalize(x, packed)])
+        got, wanted = start.launch(x0, keys, 1, 2, 0.03, given), reference.start(x0, keys, 1, 2, 0.03, "linf", packed)
         torch.testing.assert_close(got[1], wanted[1], rtol=0, atol=1e-6)
 
 

@@ -79,7 +79,7 @@ def attack(
         use_triton(victim.device, kernels)
     except KernelError as error:
         raise ZsrError(f"attack: {error}") from error
-    threat = Threat(norm, float(eps), victim.inlet, kernels)
+    threat = Threat(norm, float(eps), victim.normalisation, kernels)
     # under the caller's inference_mode no gradient would exist; leaving it switches gradients on
     with (
         torch.inference_mode(False), torch.no_grad(), arithmetic(victim.device), seeded(seed, victim.device),

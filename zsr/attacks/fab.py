@@ -77,9 +77,9 @@ class BoundarySteps(Schedule):
     def _nearest(self, threat: Threat, result: PassResult, y: Tensor) -> tuple[Tensor, Tensor]:
         """Value [B] and pixel gradient [B, C, H, W] of the decision function whose hyperplane is nearest."""
         if result.loss.ndim == 1:
-            return result.loss, threat.inlet.pixel_gradient(result.gradient)
+            return result.loss, threat.pixel_gradient(result.gradient)
         b, k = result.loss.shape
-        grads = torch.stack([threat.inlet.pixel_gradient(result.gradient[:, j]) for j in range(k)], 1)
+        grads = torch.stack([threat.pixel_gradient(result.gradient[:, j]) for j in range(k)], 1)
         flat = grads.flatten(2)
         dual = flat.norm(p={"linf": 1, "l2": 2, "l1": torch.inf}[threat.norm], dim=2)
         distance = result.loss.abs() / (1e-12 + dual)

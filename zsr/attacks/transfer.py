@@ -33,7 +33,7 @@ class Transfer(PGD):
         if not callable(self.source):
             raise ZsrError(f"attack '{name}' needs source=, the model on which examples are made")
         source = Victim(self.source, device=engine.victim.device)
-        threat = Threat(engine.threat.norm, engine.threat.eps, source.inlet, engine.threat.kernels)
+        threat = Threat(engine.threat.norm, engine.threat.eps, source.normalisation, engine.threat.kernels)
         with source.frozen():
             maker = Engine(source, threat, engine.shapes, seed=engine.seed, verdict="last")
             made = maker.scorer.open(ledger.x, ledger.y, ledger.keys)

@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from zsr_kernels.cuda.common import BLOCK, channels, clip_ball, grid, load_pixels, normalized, on, per_row, sign, sizes
+from zsr_kernels.normalisation import Normalisation
 
 
 @triton.jit
@@ -51,20 +52,18 @@ def launch(
     step: Tensor,
     weight: Tensor,
     eps: float | Tensor,
-    mean: Tensor | None,
-    std: Tensor | None,
-    dtype: torch.dtype,
+    normalisation: Normalisation,
     block: int = BLOCK,
 ) -> tuple[Tensor, Tensor, Tensor]:
     x, x_prev, x_best, x0, grad, grad_best = (t.contiguous() for t in (x, x_prev, x_best, x0, grad, grad_best))
-    out, net = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    out, net = torch.empty_like(x), torch.empty_like(x, dtype=normalisation.dtype)
     start = x if restore is None else torch.empty_like(x)  # nobody goes back: the start is x, not a copy of it
     if x.numel() == 0:
         return out, start, net
     images, n, per_channel = sizes(x)
     eps, eps_stride = per_row(eps, x)
     step, weight = (t.expand(images).contiguous() for t in (step, weight))
-    mean, std, fused = channels(mean, std, x)
+    mean, std, fused = channels(normalisation, x)
     flags = restore.to(torch.uint8) if restore is not None else x
     with on(x):
         kernel[grid(images, n, block)](

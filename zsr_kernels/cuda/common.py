@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from zsr_kernels.normalisation import Normalisation
+
 BLOCK = 1024  # elements per program: memory-bound kernels gain nothing from tuning it per shape
 
 
@@ -62,8 +64,9 @@ def per_row(value: float | Tensor, x: Tensor) -> tuple[Tensor, int]:
     return value.contiguous().view(-1), int(value.numel() > 1)
 
 
-def channels(mean: Tensor | None, std: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Mean and std as kernels read them, one after the other (a view may have gaps); x in their place is not read."""
+def channels(normalisation: Normalisation, x: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Mean and std as kernels read them (a view may have gaps), or x, which is not read; and whether they are read."""
+    mean, std = normalisation.mean, normalisation.std
     return (x, x, False) if mean is None else (mean.contiguous(), std.contiguous(), True)
 
 

@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from zsr_kernels.cuda.common import BLOCK, channels, clip_box, grid, load_pixels, normalized, on, per_row, sizes
+from zsr_kernels.normalisation import Normalisation
 
 
 @triton.jit
@@ -71,31 +72,29 @@ def launch(
     grad: Tensor,
     step: float | Tensor,
     eps: float | Tensor,
-    mean: Tensor | None,
-    std: Tensor | None,
-    dtype: torch.dtype,
+    normalisation: Normalisation,
     block: int = BLOCK,
 ) -> tuple[Tensor, Tensor]:
     x, x0, grad = x.contiguous(), x0.contiguous(), grad.contiguous()
-    out, net = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    out, net = torch.empty_like(x), torch.empty_like(x, dtype=normalisation.dtype)
     if x.numel() == 0:
         return out, net
     images, n, per_channel = sizes(x)
-    where = grid(images, n, block)
+    programs = grid(images, n, block)
     step, step_stride = per_row(step, x)
     eps, _ = per_row(eps, x)
-    mean, std, fused = channels(mean, std, x)
+    mean, std, fused = channels(normalisation, x)
     uint8 = x0.dtype == torch.uint8
-    partial = torch.empty(where, dtype=torch.float32, device=x.device)
+    partial = torch.empty(programs, dtype=torch.float32, device=x.device)
     with on(x):
-        gradient_norm[where](grad, std, partial, n, per_channel, fused, block)
+        gradient_norm[programs](grad, std, partial, n, per_channel, fused, block)
         norm = partial.sum(1).sqrt()
-        perturbation_norm[where](
+        perturbation_norm[programs](
             x, x0, grad, step, norm, std, partial, n, per_channel, step_stride, uint8, fused, block
         )
         size = partial.sum(1).sqrt()
         shrink = torch.where(size > eps, eps / size.clamp_min(1e-30), torch.ones_like(size))
-        apply[where](
+        apply[programs](
             x, x0, grad, step, norm, shrink, mean, std, out, net, n, per_channel, step_stride, uint8, fused, block
         )
     return out, net

@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from zsr_kernels.cuda.common import BLOCK, channels, clip_ball, grid, load_pixels, normalized, on, per_row, sign, sizes
+from zsr_kernels.normalisation import Normalisation
 
 
 @triton.jit
@@ -34,19 +35,17 @@ def launch(
     grad: Tensor,
     step: float | Tensor,
     eps: float | Tensor,
-    mean: Tensor | None,
-    std: Tensor | None,
-    dtype: torch.dtype,
+    normalisation: Normalisation,
     block: int = BLOCK,
 ) -> tuple[Tensor, Tensor]:
     x, x0, grad = x.contiguous(), x0.contiguous(), grad.contiguous()
-    out, net = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    out, net = torch.empty_like(x), torch.empty_like(x, dtype=normalisation.dtype)
     if x.numel() == 0:
         return out, net
     images, n, per_channel = sizes(x)
     step, step_stride = per_row(step, x)
     eps, eps_stride = per_row(eps, x)
-    mean, std, fused = channels(mean, std, x)
+    mean, std, fused = channels(normalisation, x)
     with on(x):
         kernel[grid(images, n, block)](
             x, x0, grad, step, eps, mean, std, out, net, n, per_channel,

@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from zsr_kernels.cuda.common import BLOCK, channels, grid, load_pixels, normalized, on, sizes
+from zsr_kernels.normalisation import Normalisation
 
 
 @triton.jit
@@ -18,13 +19,13 @@ def kernel(x, mean, std, net, n, per_channel, UINT8: tl.constexpr, NORMALIZE: tl
     tl.store(net + at, z.to(net.dtype.element_ty), mask=mask)
 
 
-def launch(x: Tensor, mean: Tensor | None, std: Tensor | None, dtype: torch.dtype, block: int = BLOCK) -> Tensor:
+def launch(x: Tensor, normalisation: Normalisation, block: int = BLOCK) -> Tensor:
     x = x.contiguous()
-    net = torch.empty_like(x, dtype=dtype)
+    net = torch.empty_like(x, dtype=normalisation.dtype)
     if x.numel() == 0:
         return net
     images, n, per_channel = sizes(x)
-    mean, std, fused = channels(mean, std, net)
+    mean, std, fused = channels(normalisation, net)
     with on(x):
         kernel[grid(images, n, block)](x, mean, std, net, n, per_channel, x.dtype == torch.uint8, fused, block)
     return net

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from zsr_kernels import draws
 from zsr_kernels.cuda.common import BLOCK, channels, clip_ball, grid, load_pixels, normalized, on, per_row, sizes
+from zsr_kernels.normalisation import Normalisation
 
 
 @triton.jit
@@ -46,19 +47,17 @@ def launch(
     seed: int,
     stream: int,
     eps: float | Tensor,
-    mean: Tensor | None,
-    std: Tensor | None,
-    dtype: torch.dtype,
+    normalisation: Normalisation,
     block: int = BLOCK,
 ) -> tuple[Tensor, Tensor]:
     x0 = x0.contiguous()
-    out, net = torch.empty_like(x0, dtype=torch.float32), torch.empty_like(x0, dtype=dtype)
+    out, net = torch.empty_like(x0, dtype=torch.float32), torch.empty_like(x0, dtype=normalisation.dtype)
     if x0.numel() == 0:
         return out, net
     images, n, per_channel = sizes(x0)
     first, second = draws.stream_keys(keys, seed, stream)
     eps, eps_stride = per_row(eps, x0)
-    mean, std, fused = channels(mean, std, out)
+    mean, std, fused = channels(normalisation, out)
     with on(x0):
         kernel[grid(images, n, block)](
             x0, first, second, eps, mean, std, out, net, n, per_channel,

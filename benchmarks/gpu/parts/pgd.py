@@ -79,20 +79,21 @@ class Step:
         self.x0 = towers.images(name, batch, bench.device)
         self.labels = torch.randint(0, 100, (batch,), generator=torch.Generator().manual_seed(0)).to(bench.device)
         self.flops = batch * sum(towers.flops(model, self.x0[:2]))
-        self.dtype = torch.float16 if bench.cuda else torch.float32
-        self.net, self.mean, self.std = model.net.to(self.dtype), model.mean, model.std
+        dtype = torch.float16 if bench.cuda else torch.float32
+        self.net = model.net.to(dtype)
+        self.normalisation = zsr_kernels.Normalisation(model.mean, model.std, dtype)
 
     def clean(self) -> tuple[Tensor, Tensor]:
         """Pixels, and the network's input there."""
         x = reference.pixels(self.x0)
-        return x, zsr_kernels.normalize(x, self.mean, self.std, self.dtype)
+        return x, zsr_kernels.normalize(x, self.normalisation)
 
     def step(self, net: Callable[[Tensor], Tensor], x: Tensor, entering: Tensor) -> tuple[Tensor, Tensor]:
         """From (x, its normalised form) to the next."""
         entering = entering.detach().requires_grad_()
         loss = F.cross_entropy(net(entering).float(), self.labels, reduction="sum")
         (grad,) = torch.autograd.grad(loss, entering)
-        return zsr_kernels.linf_step(x, self.x0, grad, 0.25 / 255, 1 / 255, self.mean, self.std, self.dtype)
+        return zsr_kernels.linf_step(x, self.x0, grad, 0.25 / 255, 1 / 255, self.normalisation)
 
     def launched(self, net: Callable[[Tensor], Tensor]) -> Callable[[], Tensor]:
         """Steps launched one operation at a time."""

@@ -55,7 +55,7 @@ class SparseSteps(Schedule):
     def advance(self, threat: Threat, state: State, result: PassResult) -> None:
         s, x0 = state, reference.pixels(state["x0"])
         device, n = x0.device, x0[0].numel()
-        grad = threat.inlet.pixel_gradient(result.gradient)
+        grad = threat.pixel_gradient(result.gradient)
         starts = dict(self._phases())
         first = sent([a in starts for a in result.age], device)
         better = first | (result.loss > s["loss_best"])

@@ -1,37 +1,21 @@
 """The threat model: which points an attacker may reach (`start`, `step`, `project`); it calls the kernels.
 
-A `Threat` is a norm and a radius, always inside the box [0, 1]. An `Inlet` says how pixels enter the network: with mean
-and std the normalisation is fused into each step, without them the network takes pixels. x and x0 are float32; only
-the network's input is cast.
+A `Threat` is a norm and a radius, always inside the box [0, 1], and the `Normalisation` in front of the network: with
+mean and std it is fused into each step, without them the network takes pixels. x and x0 are float32; only the network's
+input is cast.
 """
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 import zsr_kernels
 from zsr.errors import ZsrError, unknown
 from zsr_kernels import balls, reference
+from zsr_kernels.normalisation import PIXELS, Normalisation
 
 NORMS = ("linf", "l2", "l1")
 TOLERANCE = 1e-6  # x0 +- eps rounds; larger radii (L2, L1) round in proportion
-
-
-@dataclass(frozen=True)
-class Inlet:
-    """How pixels enter the network: (x - mean) / std in `dtype`; mean and std are `[C]` tensors, or None."""
-
-    mean: Tensor | None = None
-    std: Tensor | None = None
-    dtype: torch.dtype = torch.float32
-
-    def __call__(self, x: Tensor, kernels: str = "auto") -> Tensor:
-        return zsr_kernels.normalize(x, self.mean, self.std, self.dtype, kernels)
-
-    def pixel_gradient(self, grad: Tensor) -> Tensor:
-        """The gradient with respect to pixels, float32, from that with respect to the network's input."""
-        return reference.normalize_backward(grad, self.std)
 
 
 @dataclass(frozen=True)
@@ -40,7 +24,7 @@ class Threat:
 
     norm: str
     eps: float
-    inlet: Inlet = Inlet()
+    normalisation: Normalisation = PIXELS
     kernels: str = "auto"
 
     def __post_init__(self) -> None:
@@ -51,8 +35,7 @@ class Threat:
 
     def start(self, x0: Tensor, keys: Tensor, seed: int, stream: int) -> tuple[Tensor, Tensor]:
         """A random point of the ball for each image, keyed by (seed, key, stream), and the network's input there."""
-        i = self.inlet
-        return zsr_kernels.start(x0, keys, seed, stream, self.eps, self.norm, i.mean, i.std, i.dtype, self.kernels)
+        return zsr_kernels.start(x0, keys, seed, stream, self.eps, self.norm, self.normalisation, self.kernels)
 
     def origin(self, x0: Tensor) -> tuple[Tensor, Tensor]:
         """The clean image as a starting point."""
@@ -61,27 +44,29 @@ class Threat:
 
     def enter(self, x: Tensor) -> Tensor:
         """The network's input at pixels x."""
-        return self.inlet(x, self.kernels)
+        return zsr_kernels.normalize(x, self.normalisation, self.kernels)
+
+    def pixel_gradient(self, grad: Tensor) -> Tensor:
+        """The gradient with respect to pixels, float32, from that with respect to the network's input."""
+        return reference.normalize_backward(grad, self.normalisation.std)
 
     def step(
         self, x: Tensor, x0: Tensor, grad: Tensor, size: float | Tensor, share: float = 0.05
     ) -> tuple[Tensor, Tensor]:
         """One steepest step of length `size` in this norm, back into ball and box: (x', the network's input)."""
-        i = self.inlet
         if self.norm == "linf":
-            return zsr_kernels.linf_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, self.kernels)
+            return zsr_kernels.linf_step(x, x0, grad, size, self.eps, self.normalisation, self.kernels)
         if self.norm == "l2":
-            return zsr_kernels.l2_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, self.kernels)
-        return zsr_kernels.l1_step(x, x0, grad, size, self.eps, i.mean, i.std, i.dtype, share)
+            return zsr_kernels.l2_step(x, x0, grad, size, self.eps, self.normalisation, self.kernels)
+        return zsr_kernels.l1_step(x, x0, grad, size, self.eps, self.normalisation, share)
 
     def momentum_step(
         self, s: dict[str, Tensor], grad: Tensor, restore: Tensor | None, weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """APGD's step from the state `s` (L-infinity, L2): (x', where it started from, the network's input)."""
-        i = self.inlet
         return zsr_kernels.apgd_step(
             s["x"], s["x_prev"], s["x_best"], s["x0"], grad, s["grad_best"], restore, s["size"], weight,
-            self.eps, self.norm, i.mean, i.std, i.dtype, self.kernels,
+            self.eps, self.norm, self.normalisation, self.kernels,
         )  # fmt: skip
 
     def project(self, y: Tensor, x0: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zsr.attacks.core.threat import Inlet, Threat
+from zsr.attacks.core.threat import Threat
 from zsr.errors import ZsrError
+from zsr_kernels import Normalisation
 
 
 class Perturbed(NamedTuple):
@@ -54,7 +55,7 @@ def perturb(
     direction of the gradient alone: under float16 autocast give a `loss_scale` of about 1024, or small gradients are
     rounded to 0.
     """
-    threat = Threat(norm, eps, Inlet(mean, std, dtype), kernels)
+    threat = Threat(norm, eps, Normalisation(mean, std, dtype), kernels)
     if not random_start:
         x, net_input = threat.origin(x0)
     elif keys is None:

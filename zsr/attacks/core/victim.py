@@ -8,16 +8,17 @@ submodule and `requires_grad` of every parameter are restored, also when the att
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+import zsr_kernels
 from zsr.attacks.core.objectives import margins
 from zsr.attacks.core.out_of_memory import Memory, Passes
-from zsr.attacks.core.threat import Inlet
 from zsr.errors import ZsrError, unknown
 from zsr.models.precision import arithmetic, flags
-from zsr_kernels import reference
+from zsr_kernels import Normalisation, reference
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 
@@ -45,7 +46,7 @@ class Normalized(nn.Module):
 
 
 class Victim:
-    """A model with its inlet, its precision and the count of passes spent on it."""
+    """A model with its normalisation, its precision and the count of passes spent on it."""
 
     def __init__(
         self,
@@ -64,10 +65,10 @@ class Victim:
         dtype = torch.float16 if precision == "fp16" else torch.float32
         if isinstance(model, Normalized):
             self.net: Model = model.net
-            self.inlet = Inlet(model.mean.to(self.device), model.std.to(self.device), dtype)
+            self.normalisation = Normalisation(model.mean.to(self.device), model.std.to(self.device), dtype)
         else:
             self.net = model
-            self.inlet = Inlet(dtype=dtype)
+            self.normalisation = Normalisation(dtype=dtype)
         self.passes = Passes()
         self.memory = Memory(self.passes)
 
@@ -83,19 +84,20 @@ class Victim:
         with arithmetic(self.device, self.precision):
             return self._checked(self.net(net_input), len(net_input)).float()
 
-    def inlet_with_graph(self, x: Tensor) -> Tensor:
+    def network_input(self, x: Tensor) -> Tensor:
         """The network's input, differentiable with respect to pixels (for attacks that are not made here)."""
-        return reference.normalize(x, self.inlet.mean, self.inlet.std, self.inlet.dtype)
+        return reference.normalize(x, self.normalisation)
 
     @torch.no_grad()
     def exact(self, x: Tensor) -> Tensor:
         """Logits of pixels `x` from a fresh float32 forward: verdicts are made of them."""
-        inlet = Inlet(self.inlet.mean, self.inlet.std)
+        float32 = replace(self.normalisation, dtype=torch.float32)
 
         def forward(x: Tensor) -> tuple[Tensor]:
             self.passes.forward += len(x)
             with arithmetic(self.device):
-                return (self._checked(self.net(inlet(x, kernels="reference")), len(x)).float(),)
+                logits = self.net(zsr_kernels.normalize(x, float32, "reference"))
+                return (self._checked(logits, len(x)).float(),)
 
         return self.memory.within(forward, x)[0]
 
