@@ -11,10 +11,11 @@ import pytest
 from support import synthetic
 from support.chromium import EXECUTABLE, Chromium
 from support.pages import Reader, payload, render
+from support.project import ROOT
 
 from zsr.report.escape import script_code, script_json
 from zsr.report.figures import build
-from zsr.report.page import columnar, evidence, grid, page, published
+from zsr.report.page import columnar, evidence, grid, published
 from zsr.report.percent import fixed, percent
 from zsr.report.tables import build as tables
 
@@ -159,6 +160,6 @@ def test_paper_size_is_small_and_quick(tmp_path):
 
 
 def test_the_packages_of_the_page_are_pinned():
-    with open(page.HERE.parent.parent / "pyproject.toml", "rb") as handle:
+    with open(ROOT / "pyproject.toml", "rb") as handle:
         needs = " ".join(tomllib.load(handle)["project"]["dependencies"])
     assert "altair" in needs and "vl-convert-python" in needs
