@@ -153,6 +153,7 @@ def test_every_prompt_of_the_drawn_sets_is_known():
             assert len({tuple(row) for row in rows}) == len(prompts)
 
 
+@pytest.mark.slow
 def test_open_clip_imported_lightly_is_open_clip(tmp_path):
     """The same class, without torch's compiler; and what is imported later works as if nothing had been done."""
     code = (

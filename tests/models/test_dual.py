@@ -209,6 +209,7 @@ def test_weights_of_another_tower_are_refused(files, tmp_path):
             dual_parts.whole(PLANNED | {"vision_cfg": PLANNED["vision_cfg"] | change}, text)
 
 
+@pytest.mark.slow
 def test_timm_imported_lightly_is_timm(tmp_path):
     """The same functions, without torchvision and torch's compiler; what is imported later works as usual."""
     code = (

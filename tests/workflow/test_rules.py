@@ -76,6 +76,7 @@ def test_both_profiles_keep_the_promise_of_reruns():
     assert "resources" not in profile("slurm"), "a cluster counts its own GPUs"
 
 
+@pytest.mark.slow
 def test_the_default_configs_name_what_exists():
     configs = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
     for path in configs:
