@@ -15,11 +15,7 @@ from support.project import ROOT
 
 from zsr.registry import ROOT
 from zsr.report.escape import script_code, script_json
-<<<<<<< HEAD
 from zsr.report.figures.build import NAMES
-=======
-from zsr.report.figures import build
->>>>>>> we
 from zsr.report.page import columnar, evidence, grid, published
 from zsr.report.percent import fixed, percent
 from zsr.report.tables.build import build_tables
