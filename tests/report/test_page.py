@@ -13,7 +13,6 @@ from support.chromium import EXECUTABLE, Chromium
 from support.pages import Reader, payload, render
 from support.project import ROOT
 
-from zsr.registry import ROOT
 from zsr.report.escape import script_code, script_json
 from zsr.report.figures.build import NAMES
 from zsr.report.page import columnar, evidence, grid, published
