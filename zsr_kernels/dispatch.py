@@ -53,7 +53,7 @@ def check_images(op: str, name: str, x: Tensor, **others: Tensor | float | None)
 
 
 def check_beside(op: str, x: Tensor, **others: Tensor | float | None) -> None:
-    """What stands beside the images."""
+    """The arguments besides the images."""
     if x.ndim < 2:
         raise KernelError(f"{op}: images must be [B, C, ...], are {tuple(x.shape)}")
     if (others.get("mean") is None) != (others.get("std") is None):

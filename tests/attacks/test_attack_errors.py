@@ -115,7 +115,7 @@ def test_one_class():
         ({"steps": 0}, "attack 'PGD': steps is 0; it needs at least one step"),
         ({"steps": "10"}, "steps is '10'"),
         ({"steps": 10.0}, "steps is 10.0"),
-        ({"restarts": 0}, "restarts is 0"),  # else every image stands, unattacked
+        ({"restarts": 0}, "restarts is 0"),  # else every image would be robust, unattacked
         ({"eot": 0}, "eot is 0"),
         ({"name": "apgd-t", "targets": 0}, "targets is 0"),
         ({"name": "square", "queries": 0}, "queries is 0"),

@@ -131,12 +131,12 @@ def test_same_seed_same_bits(name):
 def test_robust_accuracy_does_not_rise_with_the_radius():
     model, eps = trained("cnn"), radius("cnn", "linf")
     x, y = images(60, 9)
-    standing = [
+    robust = [
         int(attack(model, x, y, "autoattack", eps=k * eps, steps=30, targets=3, queries=60).robust.sum())
         for k in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
     ]
-    assert all(later <= earlier + 1 for earlier, later in pairwise(standing)), standing
-    assert standing[0] > standing[-1]
+    assert all(later <= earlier + 1 for earlier, later in pairwise(robust)), robust
+    assert robust[0] > robust[-1]
 
 
 def test_more_attacks_never_raise_robust_accuracy():

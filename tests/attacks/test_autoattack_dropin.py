@@ -20,9 +20,9 @@ def test_standard_evaluation(capsys):
     a.apgd.n_iter, a.fab.n_iter, a.fab.n_target_classes = 10, 5, 2
     x_adv, predicted = a.run_standard_evaluation(x, y, bs=8, return_labels=True)
     assert torch.equal(predicted, model(x_adv).argmax(1)) and torch.equal(predicted == y, a.verdicts.robust)
-    standing = a.verdicts.robust
-    assert torch.equal(x_adv[standing], x[standing])
-    assert f"robust accuracy after FAB-T: {int(standing.sum()) / 20:.2%}" in capsys.readouterr().out
+    robust = a.verdicts.robust
+    assert torch.equal(x_adv[robust], x[robust])
+    assert f"robust accuracy after FAB-T: {int(robust.sum()) / 20:.2%}" in capsys.readouterr().out
     again = a.run_standard_evaluation(x, y, batch_size=8)
     assert torch.equal(again, x_adv)
     assert a.clean_accuracy(x, y) == float((a.verdicts.clean == y).float().mean())
@@ -55,9 +55,9 @@ def test_individual_evaluation():
     x, y = images(12, 2)
     a = adversary(version="custom", attacks_to_run=["apgd-ce", "apgd-dlr", "square"], seed=1)
     a.apgd.n_iter, a.square.n_queries = 8, 10
-    found = a.run_standard_evaluation_individual(x, y, batch_size=12)
-    assert list(found) == ["apgd-ce", "apgd-dlr", "square"]
-    assert all((v - x).abs().max() <= radius("cnn", "linf") + 1e-6 for v in found.values())
+    examples = a.run_standard_evaluation_individual(x, y, batch_size=12)
+    assert list(examples) == ["apgd-ce", "apgd-dlr", "square"]
+    assert all((v - x).abs().max() <= radius("cnn", "linf") + 1e-6 for v in examples.values())
 
 
 def test_what_is_tuned_is_what_runs():

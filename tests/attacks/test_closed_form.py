@@ -46,11 +46,11 @@ def test_linear(name, norm):
     eps = float(distance.median())
     v = attack(model, x, y, name, norm=norm, eps=eps, batch_size=200, **ATTACKS[name])
     assert 0.15 < v.robust.float().mean() < 0.85
-    falls = distance < eps
-    assert not (~falls & ~v.robust & (distance > eps * 1.001)).any()  # nothing falls that cannot
-    missed = falls & v.robust & (distance < SLACK[norm] * eps)
+    reachable = distance < eps
+    assert not (~reachable & ~v.robust & (distance > eps * 1.001)).any()  # no image is fooled that cannot be
+    missed = reachable & v.robust & (distance < SLACK[norm] * eps)
     if name in UNTARGETED:  # they follow the strongest rivals, which need not be behind the nearest hyperplane
-        assert int(missed.sum()) <= 0.3 * int(falls.sum())
+        assert int(missed.sum()) <= 0.3 * int(reachable.sum())
     else:
         assert not missed.any(), int(missed.sum())
 
@@ -95,7 +95,7 @@ def test_a_sphere_is_left_along_its_radius(name):
 
 
 def test_a_tie_is_between_the_label_and_its_target():
-    """Images on the boundary of two classes fall to the first target, whichever of the two a sort puts first."""
+    """Images on the boundary of two classes are fooled at the first target, whichever of the two a sort puts first."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 5, bias=False))
     nn.init.eye_(model[1].weight)
     for tied in ([0, 1], [0, 4], [2, 3]):

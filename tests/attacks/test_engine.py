@@ -1,4 +1,4 @@
-"""The loop: who leaves, what it costs, and that a verdict is a fresh look in float32."""
+"""The loop: which images leave, what it costs, and that a verdict is a fresh float32 forward."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -41,15 +41,15 @@ def test_passes_are_counted_as_they_are_spent(name, extra):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["apgd-ce", "pgd"])
-def test_passes_are_those_that_standing_images_need(name):
-    """About 40 % stand: 100 gradients each for them, a few for the others, one clean and one last look for all."""
+def test_passes_are_those_that_robust_images_need(name):
+    """About 40 % stay robust: 100 gradients each, few for the others, one clean and one last forward for all."""
     model = trained("cnn", robust=True)
     x, y = images(256, 2)
     v = attack(model, x, y, name, eps=radius("cnn", "linf", True), batch_size=64, steps=100)
-    standing = int(v.robust.sum())
-    assert 0.25 < standing / 256 < 0.6
-    falls = v.step[v.step > 0]
-    needed = 256 + standing * (2 * 100 + 1) + int((2 * falls - 1 + 1).sum())  # k looks, k - 1 gradients, the verdict
+    robust = int(v.robust.sum())
+    assert 0.25 < robust / 256 < 0.6
+    fooled_at = v.step[v.step > 0]
+    needed = 256 + robust * (2 * 100 + 1) + int((2 * fooled_at - 1 + 1).sum())  # k looks, k - 1 gradients, the verdict
     spent = v.passes.forward + v.passes.backward
     assert needed <= spent <= 1.02 * needed
     assert abs(v.overhead - spent / needed) < 0.01
@@ -67,8 +67,8 @@ def test_the_batch_stays_full_until_the_queue_is_empty():
     assert set(model.net.shapes) == {16}
 
 
-def test_a_fall_that_is_not_confirmed_is_none():
-    """The loop sees wrong predictions everywhere; the fresh look does not, so every image is attacked to the end."""
+def test_an_image_that_float32_does_not_confirm_is_not_fooled():
+    """Every pass predicts wrong classes and float32 does not, so every image is attacked to the end."""
     model = Shy(trained("cnn").net)
     x, y = images(12, 4)
     model = Normalized(model, victims.MEAN, victims.STD)
@@ -79,7 +79,7 @@ def test_a_fall_that_is_not_confirmed_is_none():
 
 
 def test_the_last_iterate_is_looked_at_once_more():
-    """A fall at the very last step counts, and its number is steps + 1."""
+    """An image fooled at the very last step counts, and its step is steps + 1."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False))
     with torch.no_grad():
         net[1].weight.copy_(torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]))
@@ -107,7 +107,7 @@ def test_the_last_verdict_stops_for_nobody():
     assert set(v.step[~v.robust].tolist()) <= {7}
 
 
-def test_standing_images_report_their_closest_example():
+def test_robust_images_report_their_closest_example():
     model, eps = trained("cnn"), radius("cnn", "linf")
     x, y = images(60, 6)
     v = attack(model, x, y, "apgd-ce", eps=eps, steps=20)
@@ -115,7 +115,7 @@ def test_standing_images_report_their_closest_example():
     assert (v.margin[v.robust] > 0).all() and (v.margin[~v.robust] <= 0).all()
 
 
-def test_which_attack_felled_it():
+def test_which_attack_fooled_it():
     model, eps = trained("cnn"), radius("cnn", "linf")
     x, y = images(60, 7)
     v = attack(model, x, y, "autoattack", eps=eps, steps=20, targets=3, queries=20)
@@ -141,7 +141,7 @@ def test_images_need_not_be_kept():
     assert b.x_adv is None and torch.equal(a.robust, b.robust) and torch.equal(a.margin, b.margin)
 
 
-def test_no_images_and_no_standing_images():
+def test_no_images_and_no_robust_images():
     model = trained("cnn")
     x, y = images(5, 9)
     v = attack(model, x[:0], y[:0], "autoattack", eps=0.1)

@@ -92,9 +92,9 @@ def test_the_mean_is_that_of_the_images_at_their_first_and_last_step(data):
 
 def test_parts_are_apart_and_searches_without_gradient_have_no_signs(data):
     x, y, weights = data
-    found = attack(Net(weights), x, y, "autoattack", eps=0.002, seed=0, steps=4, queries=5, targets=2).signs
-    assert set(found) == {"apgd-ce", "apgd-t", "fab-t"}
-    assert "first" not in found["fab-t"]  # it walks along the boundary: its function need not rise
+    signs = attack(Net(weights), x, y, "autoattack", eps=0.002, seed=0, steps=4, queries=5, targets=2).signs
+    assert set(signs) == {"apgd-ce", "apgd-t", "fab-t"}
+    assert "first" not in signs["fab-t"]  # it walks along the boundary: its function need not rise
 
 
 def test_verdicts_that_float32_does_not_confirm_are_counted(data):

@@ -39,7 +39,7 @@ CASES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind, robust, norm, name", CASES, ids=lambda v: str(v))
-def test_no_image_more_stands_than_against_the_authors(kind, robust, norm, name):
+def test_no_more_images_are_robust_than_against_the_authors(kind, robust, norm, name):
     """One seed and few images: an image of tolerance, as for the mean over seeds, and one for chance."""
     model, eps = trained(kind, robust), radius(kind, norm, robust)
     frozen = [p.requires_grad for p in model.parameters()]
@@ -55,7 +55,7 @@ def test_no_image_more_stands_than_against_the_authors(kind, robust, norm, name)
 
 
 @pytest.mark.slow
-def test_standard_fells_what_the_authors_standard_fells():
+def test_standard_fools_what_the_authors_standard_fools():
     model, eps = trained("cnn", True), radius("cnn", "linf", True)
     x, y = images(32, 22)
     ours = attack(model, x, y, "autoattack", eps=eps, steps=30, targets=3, queries=100)
@@ -100,7 +100,7 @@ def test_the_authors_code_with_few_classes(classes):
 
 
 def test_the_authors_losses_are_not_run_in_float16():
-    """There the gradient of a confident image is 0, and it would stand because nothing has attacked it."""
+    """There the gradient of a confident image is 0, and it would count as robust because nothing has attacked it."""
     model, (x, y) = trained("cnn"), images(12, 5)
     half, full = (
         attack(model, x, y, "autoattack-reference", eps=0.02, only="apgd-ce", precision=p) for p in ("fp16", "fp32")

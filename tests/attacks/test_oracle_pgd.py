@@ -63,8 +63,8 @@ def test_foolbox_ends_at_the_same_image(kind, norm, kappa):
     assert attacked.sum() > 40
     assert same_images(v.x_adv[attacked], made[attacked]) >= 0.95
     with torch.no_grad():
-        standing = (model(made).argmax(1) == y) & attacked
-    assert (standing != v.robust).sum() <= 1
+        robust = (model(made).argmax(1) == y) & attacked
+    assert (robust != v.robust).sum() <= 1
 
 
 @pytest.mark.parametrize("kind", ["cnn", "vit"])

@@ -55,7 +55,7 @@ def test_the_verdicts_are_those_of_enough_memory(name, verdict, capsys):
     if verdict == "last" and name != "pgd":
         pytest.skip("has no last iterate")
     whole = run(Small(1000), name, verdict=verdict)
-    assert 0 < int(whole.robust.sum()) < len(X), "some stand, some fall"
+    assert 0 < int(whole.robust.sum()) < len(X), "some are robust, some are fooled"
     assert capsys.readouterr().err == ""
     for backward in (False, True):
         cut = run(Small(5, backward), name, verdict=verdict)

@@ -7,7 +7,7 @@ from support.attack_models import images, trained
 
 from zsr.attacks import perturb
 from zsr.attacks.core.objectives import feature_distance, kl
-from zsr_kernels import reference
+from zsr_kernels import Normalisation, reference
 
 EPS = 8 / 255
 
@@ -39,7 +39,7 @@ def test_it_is_pgd(name):
     start = reference.start(x, keys, 4, 9, EPS)[0]
     wanted = by_hand(model, x, ce(y), EPS, 3, EPS / 2, start)
     assert ((out.x - wanted).abs() > 1e-6).float().mean() < 1e-3  # a gradient of about 0 may change its sign
-    torch.testing.assert_close(out.net_input, reference.normalize(out.x, model.mean, model.std))
+    torch.testing.assert_close(out.net_input, reference.normalize(out.x, Normalisation(model.mean, model.std)))
     assert F.cross_entropy(model(out.x), y) > F.cross_entropy(model(x), y)
 
 
@@ -80,7 +80,7 @@ def test_objectives_of_the_methods():
     visual, head = model.net.visual, model.net.head
     x, _ = images(8, 4)
     with torch.no_grad():
-        clean = visual(reference.normalize(x, model.mean, model.std))
+        clean = visual(reference.normalize(x, Normalisation(model.mean, model.std)))
         log_p = (F.normalize(clean, dim=1) @ head.T * 100).log_softmax(1)
     common = {"eps": EPS, "steps": 3, "step_size": EPS / 2, "mean": model.mean, "std": model.std}
     keys = torch.arange(8)

@@ -115,21 +115,21 @@ def test_the_workflow_makes_the_examples_on_the_source(project):
     images = np.load(project.path(f"results/{cell.needs['data'].outputs['images']}"))[rows["index"]]
     inlet = backbone.mean, backbone.std
     torch.set_num_threads(1)
-    found = {
+    verdicts = {
         source: attack(
             Normalized(net, *inlet), torch.from_numpy(images), torch.tensor(rows["label"]), "transfer", eps=16 / 255,
             index=torch.tensor(rows["index"]), batch_size=48, steps=3, source=Normalized(source, *inlet),
         )
         for source in (made_on, net)
     }  # fmt: skip
-    right = found[net].clean == torch.tensor(rows["label"])
+    right = verdicts[net].clean == torch.tensor(rows["label"])
     assert int(right.sum()) >= 5, "too few images to tell by"
-    assert rows["robust"] == found[made_on].robust.tolist()
-    torch.testing.assert_close(torch.tensor(rows["margin"]), found[made_on].margin, rtol=1e-4, atol=1e-5)
-    other = (found[made_on].margin - found[net].margin).abs()[right]
+    assert rows["robust"] == verdicts[made_on].robust.tolist()
+    torch.testing.assert_close(torch.tensor(rows["margin"]), verdicts[made_on].margin, rtol=1e-4, atol=1e-5)
+    other = (verdicts[made_on].margin - verdicts[net].margin).abs()[right]
     assert int((other > 1e-3).sum()) >= 3, "the examples are those of the model itself"
     record = json.loads(project.path(f"results/{cell.record}").read_text(encoding="utf-8"))
-    assert record["passes"]["backward"] == found[made_on].passes.backward
+    assert record["passes"]["backward"] == verdicts[made_on].passes.backward
     assert any("passes on the source model" in note for note in record["notes"])
     halves = pq.read_table(project.path(f"results/{wanted['two', 'rn.clip'].outputs['rows']}")).to_pydict()
     assert np.mean(np.array(halves["robust"]) == np.array(rows["robust"])) >= 0.95

@@ -65,8 +65,8 @@ def test_a_chain_is_the_union(world, tmp_path):
         (third, [("pgd", "small"), ("pgd", "large")]),
         (last, list(alone)),
     ):
-        stands = np.logical_and.reduce([alone[m]["robust"] for m in members])
-        assert np.array_equal(columns["robust"], stands)
+        robust = np.logical_and.reduce([alone[m]["robust"] for m in members])
+        assert np.array_equal(columns["robust"], robust)
         assert np.array_equal(columns["index"], alone["pgd", "small"]["index"])
         assert np.array_equal(columns["clean"], alone["pgd", "small"]["clean"])
     counts = [int(columns["robust"].sum()) for columns in (first, second, third, last)]

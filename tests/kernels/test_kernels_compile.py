@@ -27,13 +27,13 @@ def builds() -> list[tuple[str, str, dict[str, int]]]:
 
 def launched() -> set[str]:
     """file.function of every `function[grid](…)` in the launchers."""
-    found = set()
+    used = set()
     for path in (ROOT / "zsr_kernels" / "cuda").glob("*.py"):
         calls = [
             node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
         ]
-        found |= {f"{path.stem}.{f.value.id}" for f in calls if isinstance(f, ast.Subscript)}
-    return found
+        used |= {f"{path.stem}.{f.value.id}" for f in calls if isinstance(f, ast.Subscript)}
+    return used
 
 
 @pytest.mark.slow

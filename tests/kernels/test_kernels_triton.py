@@ -38,8 +38,8 @@ def test_interpreted(name, outcomes):
 
 def calls(path: Path, names: set[str]) -> list[ast.Call]:
     """Calls of tl.<name> in a file."""
-    found = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
-    return [n for n in found if isinstance(n.func, ast.Attribute) and n.func.attr in names and _is_tl(n.func.value)]
+    all_calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    return [n for n in all_calls if isinstance(n.func, ast.Attribute) and n.func.attr in names and _is_tl(n.func.value)]
 
 
 def _is_tl(node: ast.expr) -> bool:
@@ -48,9 +48,9 @@ def _is_tl(node: ast.expr) -> bool:
 
 def test_every_minimum_and_maximum_propagates_nan():
     """Triton 3.6's interpreter propagates NaN by default, the compiler does not: only the text can be tested here."""
-    found = [(p.name, c) for p in KERNELS for c in calls(p, {"minimum", "maximum", "clamp"})]
-    assert len(found) >= 4
-    for name, call in found:
+    clamps = [(p.name, c) for p in KERNELS for c in calls(p, {"minimum", "maximum", "clamp"})]
+    assert len(clamps) >= 4
+    for name, call in clamps:
         flags = [k for k in call.keywords if k.arg == "propagate_nan"]
         assert flags and ast.unparse(flags[0].value) == "tl.PropagateNan.ALL", f"{name}:{call.lineno}"
 
