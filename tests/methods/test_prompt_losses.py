@@ -123,7 +123,7 @@ def test_directions_and_detachments_of_apd_would_show(monkeypatch):
         APD(label=label).loss(task, batch)[0].backward()
         grads.append([p.grad.clone() for p in task.visual.teacher.parameters()])
     task.visual.zero_grad()
-    F.cross_entropy(method.taught(task, batch), batch.labels).backward()
+    F.cross_entropy(method.teacher_logits(task, batch), batch.labels).backward()
     for one, other, alone in zip(*grads, [p.grad for p in task.visual.teacher.parameters()], strict=True):
         torch.testing.assert_close(one, alone)
         torch.testing.assert_close(other, alone)

@@ -8,8 +8,8 @@ from support.bad_bytes import HTML
 from support.hub_models import TINY, in_cache
 from support.project import refused
 
-from workflow.scripts import fetch
 from zsr.models import hub, tokenizers
+from zsr.models.fetch import hub_definition
 
 HUB = {
     "page": (HTML, "not a config in open_clip's format.*web page"),
@@ -39,7 +39,7 @@ def test_a_bad_config_of_the_hub(what: str, cache: Path):
     content, message = HUB[what]
     in_cache(cache, "org/model", {hub.CONFIG: content})
     with refused(message):
-        fetch.hub_definition({"hub": "org/model", "file": ""})
+        hub_definition({"hub": "org/model", "file": ""})
 
 
 TOKENIZERS = {

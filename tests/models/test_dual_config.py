@@ -27,7 +27,7 @@ def test_no_path_is_in_its_spec(config, files, tmp_path):
     config["backbones"][0]["dual"]["text"]["sentence"] = str(moved)
     other = Plan(config)
     assert job.text == other.graph.job("join", {"backbone": "lit"}).text and str(files["text"].parent) not in job.text
-    assert other.files[job.record]["text"] == f"{moved}/config.json"
+    assert other.upstream.files[job.record]["text"] == f"{moved}/config.json"
     assert one.config.backbones["lit"].origin == encoders.TOWER
 
 
