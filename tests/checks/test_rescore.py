@@ -110,7 +110,7 @@ def test_lies_in_rows_are_found(world):
     rows["robust"][np.flatnonzero(rows["step"] == 0)[0]] = True
     lines = check(world, rows=rows).faults
     assert any("their clean prediction is wrong" in line for line in lines)
-    assert any("as robust and as felled at once" in line for line in lines)
+    assert any("as robust and as fooled at once" in line for line in lines)
     rows = copy.deepcopy(world[0])
     rows["label"][0] += 1
     assert check(world, rows=rows).faults == ["its rows have other labels than the dataset"]

@@ -8,7 +8,8 @@ import yaml
 from support.project import MINI, refused
 
 from zsr.errors import ZsrError
-from zsr.plan import fingerprint as provenance
+from zsr.plan import environments
+from zsr.plan import fingerprint as fingerprints
 from zsr.plan.plan import Plan
 from zsr.registry import ROOT
 
@@ -29,14 +30,14 @@ def tree(tmp_path: Path):
     write("zsr/words.py", 'WORDS = "words.txt"\n')
     write("zsr/words.txt", "red\n")
     write("zsr/other.py", "x = 1\n")
-    return write, lambda: provenance.fingerprint(["workflow/job.py"], tmp_path)
+    return write, lambda: fingerprints.fingerprint(["workflow/job.py"], tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def fresh():
-    provenance.forget()
+    fingerprints.forget()
     yield
-    provenance.forget()
+    fingerprints.forget()
 
 
 def test_closure_holds_what_is_imported_and_named_and_nothing_else(tree):
@@ -56,7 +57,7 @@ def test_closure_holds_what_is_imported_and_named_and_nothing_else(tree):
 def test_comments_docstrings_and_format_do_not_count(tree, text):
     write, fingerprint = tree
     before = fingerprint().digest
-    provenance.forget()
+    fingerprints.forget()
     write("zsr/loss.py", text)
     assert fingerprint().digest == before
 
@@ -73,7 +74,7 @@ def test_comments_docstrings_and_format_do_not_count(tree, text):
 def test_a_change_of_meaning_counts(tree, name, text):
     write, fingerprint = tree
     before = fingerprint()
-    provenance.forget()
+    fingerprints.forget()
     write(name, text)
     after = fingerprint()
     assert after.digest != before.digest
@@ -83,13 +84,13 @@ def test_a_change_of_meaning_counts(tree, name, text):
 def test_a_file_that_nobody_imports_does_not_count(tree):
     write, fingerprint = tree
     before = fingerprint().digest
-    provenance.forget()
+    fingerprints.forget()
     write("zsr/other.py", "x = 2\n")
     assert fingerprint().digest == before
 
 
 def test_only_the_named_method_and_attack_are_followed():
-    files = provenance.fingerprint(["workflow/scripts/evaluate.py", "zsr/attacks/pgd.py", "zsr/methods/clip.py"]).files
+    files = fingerprints.fingerprint(["workflow/scripts/evaluate.py", "zsr/attacks/pgd.py", "zsr/methods/clip.py"]).files
     assert "zsr/attacks/core/engine.py" in files
     assert "zsr_kernels/reference.py" in files
     others = {
@@ -103,14 +104,14 @@ def test_only_the_named_method_and_attack_are_followed():
 
 
 def test_a_method_without_attack_does_not_depend_on_the_kernels():
-    files = provenance.fingerprint(["workflow/scripts/finetune.py", "zsr/methods/ce.py"]).files
+    files = fingerprints.fingerprint(["workflow/scripts/finetune.py", "zsr/methods/ce.py"]).files
     assert "zsr/training/fine_tune.py" in files
     assert not [path for path in files if path.startswith(("zsr_kernels", "zsr/attacks"))]
 
 
 def test_stages_of_the_report_are_apart():
-    tables = provenance.fingerprint(["workflow/scripts/tables.py", "zsr/report/tables/build.py"]).files
-    figures = provenance.fingerprint(["workflow/scripts/figures.py", "zsr/report/figures/build.py"]).files
+    tables = fingerprints.fingerprint(["workflow/scripts/tables.py", "zsr/report/tables/build.py"]).files
+    figures = fingerprints.fingerprint(["workflow/scripts/figures.py", "zsr/report/figures/build.py"]).files
     assert not {"zsr/report/page/build.py", "zsr/report/figures/build.py"} & set(tables)
     assert "zsr/report/page/build.py" not in figures
 
@@ -118,7 +119,7 @@ def test_stages_of_the_report_are_apart():
 def test_numbers_of_others_count_where_they_are_read():
     plan = Plan(yaml.safe_load(MINI.read_text(encoding="utf-8")))
     tables, report, figures = (
-        {path for path in provenance.fingerprint(job.spec["code"]["roots"]).files if path.startswith("resources/")}
+        {path for path in fingerprints.fingerprint(job.spec["code"]["roots"]).files if path.startswith("resources/")}
         for job in (plan.tables, plan.report, plan.figures)
     )
     assert tables == {"resources/published.csv", "resources/zeroshot.csv"}
@@ -133,7 +134,7 @@ def test_a_corrected_number_counts(tree):
     write("resources/numbers.csv", "1.0\n")
     before = fingerprint()
     assert "resources/numbers.csv" in before.files
-    provenance.forget()
+    fingerprints.forget()
     write("resources/numbers.csv", "1.5\n")
     assert fingerprint().digest != before.digest
 
@@ -144,7 +145,7 @@ def test_a_missing_root_and_a_syntax_error_are_named(tree, tmp_path):
     with pytest.raises(ZsrError, match=r"loss\.py:1"):
         fingerprint()
     with pytest.raises(ZsrError, match="absent"):
-        provenance.fingerprint(["workflow/absent.py"], tmp_path)
+        fingerprints.fingerprint(["workflow/absent.py"], tmp_path)
 
 
 def test_environments_pin_what_the_lock_pins():
@@ -154,7 +155,7 @@ def test_environments_pin_what_the_lock_pins():
             name, _, version = line.split(";")[0].strip().partition("==")
             lock[name.lower().replace("_", "-")] = version
     for path in (ROOT / "envs").glob("*.yaml"):
-        pins = provenance.pins(path.stem)
+        pins = environments.pins(path.stem)
         assert "pyyaml" in pins, f"{path.name}: every job reads YAML"
         for name, version in pins.items():
             if name not in ("python", "pip"):
@@ -214,11 +215,11 @@ def test_what_can_be_followed_is(wide, code, name):
     write, fingerprint = wide
     assert name not in fingerprint().files
     write("zsr/loss.py", code)
-    provenance.forget()
+    fingerprints.forget()
     before = fingerprint()
     assert name in before.files
     write(name, "x = 2\n" if name.endswith(".py") else "2\n")
-    provenance.forget()
+    fingerprints.forget()
     assert fingerprint().digest != before.digest
 
 
@@ -243,7 +244,7 @@ def test_docstrings_count_where_a_module_reads_them(tree, reading):
     write("workflow/job.py", f"from zsr.loss import loss\n{reading}\n")
     before = fingerprint().digest
     write("zsr/loss.py", '"""Other words."""\nfrom . import words\n\n\ndef loss(x):\n    return 2 * x\n')
-    provenance.forget()
+    fingerprints.forget()
     assert fingerprint().digest != before
 
 
@@ -252,7 +253,7 @@ def test_the_packages_of_an_entry_point_count(tree, tmp_path, name):
     write, _ = tree
     write("zsr/parts/__init__.py", "")
     write("zsr/parts/one.py", "")
-    files = provenance.fingerprint(["workflow/job.py", "zsr/parts/one.py"], tmp_path).files
+    files = fingerprints.fingerprint(["workflow/job.py", "zsr/parts/one.py"], tmp_path).files
     assert name in files
 
 
@@ -271,7 +272,7 @@ def test_how_an_editor_saves_does_not_count(tree, tmp_path, name, before, after)
     (tmp_path / name).write_bytes(before)
     first = fingerprint().digest
     (tmp_path / name).write_bytes(after)
-    provenance.forget()
+    fingerprints.forget()
     assert fingerprint().digest == first
 
 
@@ -280,7 +281,7 @@ def test_on_a_cpu_the_triton_files_do_not_count():
     for device, found in (("cpu", False), ("cuda", True)):
         plan = Plan({**config, "device": device})
         cell = {key: value for key, value in plan.cells[0].spec["code"].items() if key != "digest"}
-        files = provenance.fingerprint(**cell).files
+        files = fingerprints.fingerprint(**cell).files
         assert ("zsr_kernels/cuda/linf_step.py" in files) == found, device
 
 

@@ -153,7 +153,7 @@ def _check_clean(rows: dict[str, np.ndarray], logits: np.ndarray, finding: CellF
     if wrong := int((rows["robust"] & ~right).sum()):
         finding.faults.append(f"{wrong} images count as robust though their clean prediction is wrong")
     if wrong := int((rows["robust"] != (rows["step"] < 0)).sum()):
-        finding.faults.append(f"{wrong} images count as robust and as felled at once")
+        finding.faults.append(f"{wrong} images count as robust and as fooled at once")
 
 
 def distances(x_adv: np.ndarray, images: np.ndarray, norm: str) -> np.ndarray:

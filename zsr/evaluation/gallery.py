@@ -31,7 +31,7 @@ class Look:
 def draw(rows: Mapping[int, Mapping], kept: Container[int], count: int, seed: int, dataset: str) -> list[int]:
     """`count` images of a cell, drawn by seed: the same for all models of a set, but where one is passed over.
 
-    Examples are kept of images that the attack felled. One that fell and was not kept (`store: 10`, or it fell to an
+    Examples are kept of images that the attack fooled. One that was fooled and not kept (`store: 10`, or it fell to an
     earlier cell of a chain) is passed over.
     """
     order = np.random.default_rng([seed, zlib.crc32(dataset.encode())]).permutation(sorted(rows)).tolist()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zsr.errors import ZsrError
 from zsr.guard.watch import unwatched
-from zsr.plan import fingerprint
+from zsr.plan import environments
 
 INTERPRETER = ("python", "pip")  # pins that are no packages
 
@@ -17,7 +17,7 @@ def check_packages(environment: dict) -> None:
     """The packages that run must be the pins that the spec names, or the spec would lie."""
     name = environment["name"]
     with unwatched():  # the spec holds them
-        on_disk, pins = fingerprint.environment(name), fingerprint.pins(name)
+        on_disk, pins = environments.environment(name), environments.pins(name)
     if on_disk != environment["pins"]:
         raise ZsrError(f"envs/{name}.yaml changed after this job was planned; run snakemake again")
     for package, pinned in pins.items():
@@ -41,7 +41,7 @@ def installed(package: str) -> str:
 
 def versions(environment: str) -> dict[str, str]:
     """The software, for the record of a result."""
-    packages = {name: installed(name) for name in fingerprint.pins(environment) if name not in INTERPRETER}
+    packages = {name: installed(name) for name in environments.pins(environment) if name not in INTERPRETER}
     return {"python": platform.python_version(), **packages}
 
 

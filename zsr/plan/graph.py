@@ -13,7 +13,8 @@ from typing import Any
 
 from zsr.errors import ZsrError
 from zsr.hashing import canonical, short_hash
-from zsr.plan.fingerprint import environment, fingerprint
+from zsr.plan.environments import environment
+from zsr.plan.fingerprint import fingerprint
 from zsr.storage import layout
 
 SCRIPTS = "workflow/scripts"
