@@ -80,8 +80,8 @@ def test_the_frame_is_added_to_the_normalised_border_and_nowhere_else():
 def test_the_frame_keeps_its_share_of_the_image(side, expected):
     tower = nn.Identity()
     tower.image_size = side
-    assert not VPPixel().wrap(tower).place[expected:-expected, expected:-expected].any()
-    assert VPPixel().wrap(tower).place[expected - 1].all()
+    assert not VPPixel().wrap(tower).border[expected:-expected, expected:-expected].any()
+    assert VPPixel().wrap(tower).border[expected - 1].all()
 
 
 @case

@@ -372,8 +372,9 @@ def test_a_published_tower_of_another_activation_is_refused(tmp_path, monkeypatc
     path, record = saved(tmp_path, tiny().state_dict(), definition())
     inputs = {"backbone": tmp_path / "backbone.json", "weights": path}
     job = SimpleNamespace(
-        spec={"source": {"sha256": file_digest(path)}}, record=lambda _: record, input=inputs.get, outputs={}, facts={}
-    )
+        spec={"source": {"sha256": file_digest(path)}}, record=lambda _: record, checked=lambda role, output: path,
+        input=inputs.get, outputs={}, facts={},
+    )  # fmt: skip
     monkeypatch.setattr(weights, "read", lambda _: (tiny().state_dict(), True))
     with refused("its weights were trained with QuickGELU; write the name with -quickgelu"):
         publish.work(job)

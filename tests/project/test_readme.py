@@ -39,8 +39,8 @@ def test_the_method_trains(tmp_path, monkeypatch):
     path = tmp_path / "smooth_of_readme.py"
     path.write_text(
         "from dataclasses import dataclass\nimport torch.nn.functional as F\nfrom torch import Tensor\n"
-        "from zsr.methods.core.adversarial import AdversarialMethod\nfrom zsr.methods.core.base import Batch\n"
-        "from zsr.methods.core.task import Task\n" + code,
+        "from zsr.methods.core.adversarial import AdversarialMethod\nfrom zsr.methods.core.task import Batch, Task\n"
+        + code,
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
