@@ -90,7 +90,9 @@ def test_a_file_that_nobody_imports_does_not_count(tree):
 
 
 def test_only_the_named_method_and_attack_are_followed():
-    files = fingerprints.fingerprint(["workflow/scripts/evaluate.py", "zsr/attacks/pgd.py", "zsr/methods/clip.py"]).files
+    files = fingerprints.fingerprint(
+        ["workflow/scripts/evaluate.py", "zsr/attacks/pgd.py", "zsr/methods/clip.py"]
+    ).files
     assert "zsr/attacks/core/engine.py" in files
     assert "zsr_kernels/reference.py" in files
     others = {
