@@ -111,7 +111,7 @@ def test_one_class():
         ({"shapes": "round"}, "unknown shapes 'round'"),
         ({"precision": "bf16"}, "unknown precision 'bf16'"),
         ({"kernels": "triton"}, "needs a CUDA device"),
-        ({"name": "transfer"}, "needs source="),
+        ({"name": "transfer"}, "needs surrogate="),
         ({"steps": 0}, "attack 'PGD': steps is 0; it needs at least one step"),
         ({"steps": "10"}, "steps is '10'"),
         ({"steps": 10.0}, "steps is 10.0"),

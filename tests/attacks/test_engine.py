@@ -147,7 +147,7 @@ def test_no_images_and_no_robust_images():
     v = attack(model, x[:0], y[:0], "autoattack", eps=0.1)
     assert len(v.robust) == 0 and v.x_adv.shape == (0, 3, 16, 16)
     for name in registry.names("attacks"):
-        extra = {"source": model} if name == "transfer" else {}
+        extra = {"surrogate": model} if name == "transfer" else {}
         v = attack(model, x, (model(x).argmax(1) + 1) % 10, name, eps=0.1, **extra)
         assert not v.robust.any() and (v.step == 0).all() and v.passes.backward == 0
 
@@ -164,32 +164,32 @@ def test_the_networks_precision_does_not_touch_the_verdict():
 
 
 def test_transfer_makes_examples_elsewhere():
-    target, source, eps = trained("cnn"), trained("linear"), 2 * radius("cnn", "linf")
+    target, surrogate, eps = trained("cnn"), trained("linear"), 2 * radius("cnn", "linf")
     x, _ = images(40, 12)
     seen = target(x).argmax(1)
     blind = lambda v: target(v).detach()  # noqa: E731  a model without gradients
-    v = attack(blind, x, seen, "transfer", eps=eps, source=source, steps=10)
+    v = attack(blind, x, seen, "transfer", eps=eps, surrogate=surrogate, steps=10)
     noise = attack(blind, x, seen, "square", eps=eps, queries=1)
     assert v.robust.sum() < 40 and v.robust.sum() <= noise.robust.sum()
     assert (v.x_adv - x).abs().max() <= eps + 1e-6
-    itself = attack(target, x, seen, "transfer", eps=eps, source=target, steps=10)
+    itself = attack(target, x, seen, "transfer", eps=eps, surrogate=target, steps=10)
     assert itself.robust.sum() <= attack(target, x, seen, "pgd", eps=eps, steps=10).robust.sum() + 2
 
 
-def test_transfer_judges_the_last_iterate_whatever_the_source_thinks_of_it():
-    """A source whose logits never change, but whose gradient leads away from the label."""
+def test_transfer_judges_the_last_iterate_whatever_the_surrogate_thinks_of_it():
+    """A surrogate whose logits never change, but whose gradient leads away from the label."""
     target, eps = trained("linear"), 2 * radius("linear", "linf")
     x, _ = images(40, 12)
     seen = target(x).argmax(1)
 
-    def source(v):
+    def surrogate(v):
         logits = target(v)
         return logits - logits.detach() + torch.nn.functional.one_hot(seen_of(v), logits.shape[1])
 
     def seen_of(v):  # every image that is shown is a perturbed one of x: the nearest
         return seen[torch.cdist(v.detach().flatten(1), x.flatten(1)).argmin(1)]
 
-    v = attack(target, x, seen, "transfer", eps=eps, source=source, steps=10)
+    v = attack(target, x, seen, "transfer", eps=eps, surrogate=surrogate, steps=10)
     assert v.robust.sum() <= attack(target, x, seen, "pgd", eps=eps, steps=10).robust.sum() + 2
     assert v.robust.sum() < 40
 

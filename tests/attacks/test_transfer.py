@@ -1,4 +1,4 @@
-"""Examples made on another model of the config: what the plan makes of `source`, its mistakes, and a run of it."""
+"""Examples made on another model of the config: what the plan makes of `surrogate`, its mistakes, and a run of it."""
 
 import json
 
@@ -15,7 +15,7 @@ from zsr.plan.plan import Plan
 from zsr.report.tables import alarms
 from zsr.results import models
 
-TRANSFER = {"name": "transfer", "attack": "transfer", "source": "tecoa", "steps": 3}
+TRANSFER = {"name": "transfer", "attack": "transfer", "surrogate": "tecoa", "steps": 3}
 
 
 def attacks(*entries):
@@ -34,22 +34,25 @@ def with_model(model, **changes):
 
 
 MISTAKES = {
-    "no source": (
+    "no surrogate": (
         attacks({"name": "t", "attack": "transfer"}),
-        r"attacks\[0\]: 'transfer' makes its examples on a second model; name one of the config as `source`",
+        r"attacks\[0\]: 'transfer' makes its examples on a second model; name one of the config as `surrogate`",
     ),
-    "unknown source": (attacks(TRANSFER | {"source": "tecao"}), r"source: unknown model 'tecao'; did you mean 'tecoa'"),
-    "a source without use": (
-        attacks({"name": "pgd", "attack": "pgd", "source": "tecoa"}),
-        "'pgd' makes its examples on the model under attack; take out `source`",
+    "unknown surrogate": (
+        attacks(TRANSFER | {"surrogate": "tecao"}),
+        r"surrogate: unknown model 'tecao'; did you mean 'tecoa'",
     ),
-    "a source that is a probe": (
-        with_model({"name": "probe", "method": "linear-probe"}, source="probe"),
-        r"attacks\[0\]\.source: 'probe' is not zero-shot",
+    "a surrogate without use": (
+        attacks({"name": "pgd", "attack": "pgd", "surrogate": "tecoa"}),
+        "'pgd' makes its examples on the model under attack; take out `surrogate`",
     ),
-    "a source of another architecture": (
-        with_model({"name": "narrow", "method": "ce", "backbones": ["rn"]}, source="narrow"),
-        r"source: 'narrow' is not made on backbone 'vit', on which 'clip' is attacked",
+    "a surrogate that is a probe": (
+        with_model({"name": "probe", "method": "linear-probe"}, surrogate="probe"),
+        r"attacks\[0\]\.surrogate: 'probe' is not zero-shot",
+    ),
+    "a surrogate of another architecture": (
+        with_model({"name": "narrow", "method": "ce", "backbones": ["rn"]}, surrogate="narrow"),
+        r"surrogate: 'narrow' is not made on backbone 'vit', on which 'clip' is attacked",
     ),
     "the last iterate": (attacks(TRANSFER | {"verdict": "last"}), "'transfer' has no last iterate"),
 }
@@ -76,13 +79,13 @@ def test_the_source_is_the_model_of_the_same_backbone_and_seed(mini):
             assert cell.needs["surrogate"].wildcards == {"model": f"{backbone}.tecoa.s{made_on}"}
             assert cell.needs["surrogate_head"] is cells[f"{backbone}.{model}", "drawn-colour", "pgd"].needs["head"]
             assert cell.spec["needs"]["surrogate"] == cell.needs["surrogate"].hash
-            assert "source" not in cell.spec["settings"] and cell.spec["settings"]["steps"] == 3
+            assert "surrogate" not in cell.spec["settings"] and cell.spec["settings"]["steps"] == 3
             assert "zsr/methods/tecoa.py" in cell.spec["code"]["roots"]
 
 
 def test_a_source_with_texts_of_its_own_brings_them(mini):
     mini["models"].append({"name": "prompts", "method": "apt", "settings": {"tokens": 2}})
-    mini["protocols"][0]["attacks"] = [TRANSFER | {"source": "prompts"}]
+    mini["protocols"][0]["attacks"] = [TRANSFER | {"surrogate": "prompts"}]
     cell = next(job for job in Plan(mini).cells if job.wildcards["model"] == "rn.clip")
     assert cell.needs["surrogate_head"].rule == "texts" and cell.needs["head"].rule == "heads"
 
@@ -93,7 +96,7 @@ def test_it_is_a_black_box_to_the_alarms():
 
 @pytest.mark.slow
 def test_the_workflow_makes_the_examples_on_the_source(project):
-    """In one piece against a call of the attack by hand; in shards, which take their source along."""
+    """In one piece against a call of the attack by hand; in shards, which take their surrogate along."""
     raw = project.config
     raw["backbones"] = [raw["backbones"][0] | {"pretrain": {**raw["backbones"][0]["pretrain"], "steps": 40}}]
     raw["models"] = raw["models"][:2]
@@ -116,11 +119,11 @@ def test_the_workflow_makes_the_examples_on_the_source(project):
     inlet = backbone.mean, backbone.std
     torch.set_num_threads(1)
     verdicts = {
-        source: attack(
+        surrogate: attack(
             Normalized(net, *inlet), torch.from_numpy(images), torch.tensor(rows["label"]), "transfer", eps=16 / 255,
-            index=torch.tensor(rows["index"]), batch_size=48, steps=3, source=Normalized(source, *inlet),
+            index=torch.tensor(rows["index"]), batch_size=48, steps=3, surrogate=Normalized(surrogate, *inlet),
         )
-        for source in (made_on, net)
+        for surrogate in (made_on, net)
     }  # fmt: skip
     right = verdicts[net].clean == torch.tensor(rows["label"])
     assert int(right.sum()) >= 5, "too few images to tell by"
@@ -130,6 +133,6 @@ def test_the_workflow_makes_the_examples_on_the_source(project):
     assert int((other > 1e-3).sum()) >= 3, "the examples are those of the model itself"
     record = json.loads(project.path(f"results/{cell.record}").read_text(encoding="utf-8"))
     assert record["passes"]["backward"] == verdicts[made_on].passes.backward
-    assert any("passes on the source model" in note for note in record["notes"])
+    assert any("passes on the surrogate model" in note for note in record["notes"])
     halves = pq.read_table(project.path(f"results/{wanted['two', 'rn.clip'].outputs['rows']}")).to_pydict()
     assert np.mean(np.array(halves["robust"]) == np.array(rows["robust"])) >= 0.95

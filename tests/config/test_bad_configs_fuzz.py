@@ -91,7 +91,7 @@ PROTOCOL = {
         {"name": "pgd", "attack": "pgd", "steps": 2, "step_size": "eps/4", "momentum": 0.0, "restarts": 1,
          "random_start": True, "share": 0.05, "eot": 1, "verdict": "last"},
         {"name": "cw", "attack": "cw", "kappa": 50, "after": "pgd"},
-        {"name": "far", "attack": "transfer", "source": "clip"},
+        {"name": "far", "attack": "transfer", "surrogate": "clip"},
         {"name": "square", "attack": "square", "queries": 10, "p_init": 0.8},
         {"name": "fab", "attack": "fab-t", "alpha_max": 0.1, "eta": 1.05, "beta": 0.9, "targets": 3},
         {"name": "written", "attack": "autoattack-reference", "version": "standard", "only": "apgd-ce"},

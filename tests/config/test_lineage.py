@@ -214,7 +214,7 @@ def test_a_set_that_the_first_tower_learnt_is_not_zero_shot_for_the_second(mini)
 
 def test_examples_of_a_model_on_another_tower_come_with_that_tower(mini):
     mini["models"].append(AGAIN)
-    mini["protocols"][0]["attacks"] = [{"name": "transfer", "attack": "transfer", "source": "tecoa"}]
+    mini["protocols"][0]["attacks"] = [{"name": "transfer", "attack": "transfer", "surrogate": "tecoa"}]
     cells = {cell.needs["model"].wildcards["model"]: cell for cell in Plan(mini).cells}
     assert "surrogate_backbone" not in cells["vit.ce.s0"].needs  # both on the backbone itself
     base = cells["vit.again.s0"].needs["surrogate_backbone"]

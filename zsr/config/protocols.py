@@ -20,7 +20,13 @@ from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE
 
 FILES = PACKAGE / "protocols"
-OWN = ("name", "attack", "after", "verdict", "source")  # keys of an attack's entry that are no settings of the attack
+OWN = (
+    "name",
+    "attack",
+    "after",
+    "verdict",
+    "surrogate",
+)  # keys of an attack's entry that are no settings of the attack
 SHARD_IMAGES = 5000  # of a job, with `shards: auto`: AutoAttack on a ViT-B/32 takes some hours for so many
 
 Datasets = Mapping[str, DatasetDefinition]
@@ -152,29 +158,31 @@ def _attack(protocol: Written, place: int, models: Models, where: str) -> Attack
             raise ZsrError(f"{where}.after: '{entry['after']}' stands further down; list it before '{entry['name']}'")
         raise unknown("attack", entry["after"], names[:place], f"{where}.after")
     # a setting of `zsr.attacks.attack`, which takes a model; the config names one
-    transfers = "source" in settings
-    settings = {key: value for key, value in settings.items() if key != "source"}
-    surrogate = entry.get("source")
+    transfers = "surrogate" in settings
+    settings = {key: value for key, value in settings.items() if key != "surrogate"}
+    surrogate = entry.get("surrogate")
     if transfers:
         _check_surrogate(kind, surrogate, models, where)
     elif surrogate is not None:
-        raise ZsrError(f"{where}: '{kind}' makes its examples on the model under attack; take out `source`")
+        raise ZsrError(f"{where}: '{kind}' makes its examples on the model under attack; take out `surrogate`")
     return AttackEntry(entry["name"], kind, settings, verdict, entry.get("after"), surrogate)
 
 
 def _check_surrogate(kind: str, name: str | None, models: Models, where: str) -> None:
     """Whether the model that examples are made on is one of the config, on every backbone that is attacked."""
     if name is None:
-        raise ZsrError(f"{where}: '{kind}' makes its examples on a second model; name one of the config as `source`")
+        raise ZsrError(f"{where}: '{kind}' makes its examples on a second model; name one of the config as `surrogate`")
     if name not in models:
-        raise unknown("model", name, models, f"{where}.source")
+        raise unknown("model", name, models, f"{where}.surrogate")
     if not models[name].zero_shot:
-        raise ZsrError(f"{where}.source: '{name}' is not zero-shot: it knows its own classes alone; name another model")
+        raise ZsrError(
+            f"{where}.surrogate: '{name}' is not zero-shot: it knows its own classes alone; name another model"
+        )
     for model in models.values():
         for backbone in model.backbones:
             if backbone not in models[name].backbones:
                 raise ZsrError(
-                    f"{where}.source: '{name}' is not made on backbone '{backbone}', on which '{model.name}' is "
+                    f"{where}.surrogate: '{name}' is not made on backbone '{backbone}', on which '{model.name}' is "
                     "attacked; name a model that is made on all of them"
                 )
 

@@ -74,19 +74,19 @@ def evaluate(
     spec: dict,
     eps: float,
     skip: np.ndarray | None = None,
-    source: nn.Module | None = None,
+    surrogate: nn.Module | None = None,
 ) -> Cell:
     """Attack the images that the spec names; `images` [N, 3, H, W] uint8 may be memory-mapped.
 
     `skip`: images that are left out, since an earlier cell has their verdicts. Random numbers are keyed by image index,
-    so skipping images does not change the others. `source`: the network on which `transfer` makes its examples, with
+    so skipping images does not change the others. `surrogate`: the network on which `transfer` makes its examples, with
     the same normalisation.
     """
     index = indices(len(labels), spec)
     if skip is not None:
         index = np.setdiff1d(index, skip, assume_unique=True)
     model = Normalized(net, mean, std).to(spec["device"]).eval()
-    made_on = {} if source is None else {"source": Normalized(source, mean, std).to(spec["device"]).eval()}
+    made_on = {} if surrogate is None else {"surrogate": Normalized(surrogate, mean, std).to(spec["device"]).eval()}
     verdicts = attack(
         model,
         torch.from_numpy(np.ascontiguousarray(images[index])),  # uint8 on the CPU: slots move over as they fill
