@@ -37,13 +37,12 @@ def apgd_step(
         "apgd_step", x, x_prev=x_prev, x_best=x_best, x0=x0, grad=grad, grad_best=grad_best, restore=restore,
         step=step, weight=weight, eps=eps, mean=normalisation.mean, std=normalisation.std,
     )  # fmt: skip
-    if norm == "l2":  # per-image norms in between: PyTorch's reductions on either device
-        return reference.apgd_l2_step(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, normalisation)
-    if not use_triton(x.device, kernels):
-        return reference.apgd_step(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, normalisation)
+    given = x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, normalisation
+    if norm == "l2" or not use_triton(x.device, kernels):  # L2 needs per-image norms: PyTorch's reductions everywhere
+        return reference.apgd_step(*given, norm)
     from zsr_kernels.cuda.apgd_step import launch
 
-    return launch(x, x_prev, x_best, x0, grad, grad_best, restore, step, weight, eps, normalisation)
+    return launch(*given)
 
 
 def apgd_track(

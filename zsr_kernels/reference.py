@@ -92,38 +92,22 @@ def apgd_step(
     weight: Tensor,
     eps: float | Tensor,
     normalisation: Normalisation = PIXELS,
+    norm: str = "linf",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """APGD's L-infinity step (Croce & Hein 2020, eq. 3 and 4): (x', the point it started from, the network's input).
+    """APGD's step (Croce & Hein 2020, eq. 3 and 4): (x', the point it started from, the network's input).
 
-    x, g = x_best, g_best where `restore`;  z = P(x + step * sign(g));  x' = P(x + a (z - x) + (1 - a) (x - x_prev))
+    x, g = x_best, g_best where `restore`;  z = P(x + step * d);  x' = P(x + a (z - x) + (1 - a) (x - x_prev))
+
+    with d = sign(g) in L-infinity and g / ||g||_2 in L2, and P the projection onto the ball and the box.
     """
     x0 = pixels(x0)
     if restore is not None:
         x, grad = select(restore, x_best, x), select(restore, grad_best, grad)
-    z, _ = linf_step(x, x0, grad, step, eps)
-    y = linf_project(momentum(x, z, x_prev, weight), x0, eps)
-    return y, x, normalize(y, normalisation)
-
-
-def apgd_l2_step(
-    x: Tensor,
-    x_prev: Tensor,
-    x_best: Tensor,
-    x0: Tensor,
-    grad: Tensor,
-    grad_best: Tensor,
-    restore: Tensor | None,
-    step: Tensor,
-    weight: Tensor,
-    eps: float | Tensor,
-    normalisation: Normalisation = PIXELS,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in L2: steepest step along g / ||g||, projections onto the L2 ball and the box."""
-    x0 = pixels(x0)
-    if restore is not None:
-        x, grad = select(restore, x_best, x), select(restore, grad_best, grad)
-    z = _l2_move(x, x0, grad, step, eps, normalisation.std)
-    y = l2_project(momentum(x, z, x_prev, weight), x0, eps)
+    if norm == "l2":
+        z, project = _l2_move(x, x0, grad, step, eps, normalisation.std), l2_project
+    else:
+        z, project = linf_step(x, x0, grad, step, eps)[0], linf_project
+    y = project(momentum(x, z, x_prev, weight), x0, eps)
     return y, x, normalize(y, normalisation)
 
 

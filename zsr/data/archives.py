@@ -11,6 +11,7 @@ import posixpath
 import stat
 import tarfile
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
@@ -24,16 +25,16 @@ RATIO = 20  # an archive of images holds about its own size; texts pack to a ten
 SLACK = 1 << 28
 
 
-class Tree:
+class Tree(ABC):
     """Base: files by name, with `/` between the parts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @cached_property
+    @abstractmethod
     def names(self) -> frozenset[str]:
         """All files, read and checked once."""
-        raise NotImplementedError
 
     def read(self, name: str) -> bytes:
         """One file; a missing one is named."""
@@ -41,9 +42,9 @@ class Tree:
             return content
         raise ZsrError(f"{self.path}: holds no '{name}'; it is not the archive that the dataset's definition names")
 
+    @abstractmethod
     def stream(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """The content of each of `names`, once, in whatever order is cheap."""
-        raise NotImplementedError
 
     def _unclear(self, name: str) -> ZsrError:
         return ZsrError(

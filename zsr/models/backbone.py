@@ -5,6 +5,7 @@ more file with `build(definition, seed)`. Nothing here imports open_clip.
 """
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,15 +21,15 @@ from zsr.storage.records import REPAIR, check_digest
 DEFAULT_KIND = "words-clip"  # of a definition that does not say: the drawn architectures
 
 
-class ClipModel(nn.Module):
+class ClipModel(nn.Module, ABC):
     """What a dual encoder has; open_clip's classes have the same attributes without this base."""
 
     visual: nn.Module
     logit_scale: nn.Parameter
 
+    @abstractmethod
     def encode_text(self, text: Tensor) -> Tensor:
         """Ids [P, context] -> features [P, D]."""
-        raise NotImplementedError
 
 
 class Backbone:

@@ -1,5 +1,6 @@
 """The engine's three types: a `Schedule` moves images, a `Round` is one run of it, `PassResult` is what a pass gave."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,20 +15,20 @@ from zsr.errors import ZsrError
 State = dict[str, Tensor]
 
 
-class Schedule:
+class Schedule(ABC):
     """How one image moves. A subclass holds settings only; what changes is in the state, one row per image."""
 
     steps: int  # gradient steps per image: the number of `advance` calls before its last iterate is scored
     needs_gradient: bool = True
     scale_free: bool = True  # only the direction of an image's gradient matters, not its length
 
+    @abstractmethod
     def begin(self, threat: Threat, state: State, seed: int, stream: int) -> State:
         """The first iterate: given x0, y, key (and the objective's aux), return at least `x` and `net`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, threat: Threat, state: State, result: "PassResult") -> None:
         """Put the next iterates into `x` and `net`, given the network's output at the current ones."""
-        raise NotImplementedError
 
     def suspects(self, threat: Threat, state: State, wrong: Tensor) -> Tensor:
         """Which misclassified iterates are worth a verdict, [B]: all, unless iterates may lie outside the ball."""
