@@ -68,7 +68,7 @@ class BoundarySteps(Schedule):
             torch.cat([flat, center]), torch.cat([normal, normal]), torch.cat([at_pulled, at_center]), threat.norm
         )
         d1, d2 = steps.chunk(2)
-        size1, size2 = (_length(d, threat.norm).clamp_min(1e-8) for d in (d1, d2))
+        size1, size2 = (threat.length(d)[:, None].clamp_min(1e-8) for d in (d1, d2))
         a = (size1 / (size1 + size2)).clamp_max(self.alpha_max)
         moved = (flat + self.eta * d1) * (1 - a) + (center + self.eta * d2) * a
         state["x"] = moved.clamp(0.0, 1.0).view_as(x)
@@ -93,12 +93,6 @@ class BoundarySteps(Schedule):
     def last(self, threat: Threat, state: State, rows: Tensor) -> Tensor:
         """The last iterate pulled into the ball: one more chance, and an example that lies where it must."""
         return threat.project(state["x"].index_select(0, rows), state["x0"].index_select(0, rows))
-
-
-def _length(d: Tensor, norm: str) -> Tensor:
-    if norm == "linf":
-        return d.abs().amax(1, keepdim=True)
-    return d.abs().sum(1, keepdim=True) if norm == "l1" else d.square().sum(1, keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)

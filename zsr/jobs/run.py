@@ -37,6 +37,7 @@ class JobRun:
         self.spec = spec
         self.hash = short_hash(canonical(spec))
         self._inputs = inputs
+        self._records: dict[str, dict] = {}  # role -> its record, read once
         self.final = outputs
         self.outputs = {name: path.with_name(f".{path.name}.part") for name, path in outputs.items()}
         self.facts: dict = {}  # what goes into the record beside spec and digests
@@ -62,7 +63,9 @@ class JobRun:
 
     def record(self, role: str) -> dict:
         """The record of an upstream result, checked against the spec that this job names for it."""
-        return records.read_record(self.input(role), self.spec["needs"][role])
+        if role not in self._records:
+            self._records[role] = records.read_record(self.input(role), self.spec["needs"][role])
+        return self._records[role]
 
     def digest(self, role: str, output: str) -> str:
         """The digest of one file of an upstream result, as its record says."""

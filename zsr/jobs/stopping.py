@@ -30,10 +30,10 @@ def ignore_stops() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def die_with_parent() -> None:
-    """Linux: end this process when the one that started it ends, however it ends; no orphan trains on."""
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """Linux: this process gets the signal `number` when its parent ends, however that ends; no orphan trains on."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 @contextmanager

@@ -11,7 +11,6 @@ length, standardised by one number) by L-BFGS from zero, with a small ridge: con
 Cost before the first step: one forward of the source images, and `iterations` passes over their features.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,9 +43,6 @@ class Adv(AdversarialMethod):
     def logits(self, task: Task, features: Tensor) -> Tensor:
         """C_φ(f) [B, C]."""
         return F.linear(features, task.extras["adv_weight"], task.extras["adv_bias"])
-
-    def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
-        return lambda features: F.cross_entropy(self.logits(task, features), batch.labels, reduction="none")
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = self.logits(task, task.visual(self.attack(task, batch).net_input))

@@ -11,14 +11,12 @@ Paper: ViT-B/32, 5 tokens and a border of 30 of 224 pixels, SGD 40, 10 epochs, P
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from zsr.methods.core.patch_tokens import require
 from zsr.methods.core.task import Task
-from zsr.methods.vp_pixel import PixelPrompted, VPPixel
+from zsr.methods.vp_pixel import PixelPrompted, VPPixel, framed
 from zsr.methods.vp_token import TokenPrompted, VPToken
-from zsr.models.resize import as_seen
 
 
 class FramePrompted(TokenPrompted):
@@ -32,9 +30,7 @@ class FramePrompted(TokenPrompted):
         self.register_buffer("border", framed.border, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        frame = torch.zeros(3, *self.border.shape, dtype=x.dtype, device=x.device)
-        frame[:, self.border] = self.frame.to(x.dtype)
-        return super().forward(as_seen(self.visual, x) + frame)
+        return super().forward(framed(self.visual, x, self.border, self.frame))
 
 
 @dataclass(frozen=True)

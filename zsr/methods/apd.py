@@ -25,7 +25,7 @@ from zsr.attacks.core.objectives import kl
 from zsr.methods.core.base import accuracy
 from zsr.methods.core.prompt_vectors import Bimodal, bimodal
 from zsr.methods.core.task import Batch, Task
-from zsr.methods.core.text_prompts import BimodalPrompts, logits
+from zsr.methods.core.text_prompts import BimodalPrompts
 from zsr.models.prompted_text_tower import TextTower
 
 
@@ -52,12 +52,12 @@ class APD(BimodalPrompts):
             return task.logits(task.original_features(batch))
         student = bimodal(task.visual)
         features = student.see(task.normalise(batch.images), student.teacher)
-        return logits(task, features, self.texts(task, student.teacher))
+        return task.logits(features, head=self.texts(task, student.teacher))
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.texts(task)
         net_input = self.attack(task, batch, self.objective_against(task, batch, texts)).net_input
-        adversarial = logits(task, task.visual(net_input), texts)
+        adversarial = task.logits(task.visual(net_input), head=texts)
         clean = self.teacher_logits(task, batch)
         student, teacher = F.log_softmax(adversarial, 1), F.log_softmax(clean, 1)
         distance = kl(teacher.detach(), student).mean()

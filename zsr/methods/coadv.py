@@ -7,7 +7,6 @@ shows what the text is good for: 13.25 clean and 7.83 robust over 16 sets under 
 text prompts like every other. Reconstruction: that the codes stay fixed, and the temperature (CLIP's s).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,10 +33,7 @@ class CoAdv(AdversarialMethod):
 
     def logits(self, task: Task, features: Tensor) -> Tensor:
         """s·cos(f, e_c) [B, C]."""
-        return task.scale * F.normalize(features, dim=1) @ task.extras["codes"].T
-
-    def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
-        return lambda features: F.cross_entropy(self.logits(task, features), batch.labels, reduction="none")
+        return task.logits(features, head=task.extras["codes"])
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = self.logits(task, task.visual(self.attack(task, batch).net_input))

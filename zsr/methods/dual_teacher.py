@@ -60,7 +60,7 @@ class DualTeacher(AdversarialMethod):
         """The robust teacher's logits [B, C]; no graph."""
         teacher, head = teacher_of(task)
         with torch.no_grad():
-            return task.scale * F.normalize(teacher(net_input), dim=1) @ head.T
+            return task.logits(teacher(net_input), head=head)
 
 
 def teacher_of(task: Task) -> tuple[nn.Module, Tensor]:

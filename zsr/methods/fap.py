@@ -25,7 +25,7 @@ from torch import Tensor
 from zsr.attacks.core.objectives import kl
 from zsr.methods.core.base import accuracy
 from zsr.methods.core.task import Batch, Task
-from zsr.methods.core.text_prompts import BimodalPrompts, logits
+from zsr.methods.core.text_prompts import BimodalPrompts
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,23 @@ class FAP(BimodalPrompts):
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():
             texts = self.texts(task)
-            return self.divergence_from(task, logits(task, task.features(batch.images), texts), texts)
+            return self.divergence_from(task, task.logits(task.features(batch.images), head=texts), texts)
 
     @staticmethod
     def divergence_from(task: Task, clean: Tensor, texts: Tensor) -> Callable[[Tensor], Tensor]:
         """KL( p(x) || p(x_a) ) with constant clean logits [B, C] and texts [C, D]."""
         clean_log_p, texts = F.log_softmax(clean.detach(), 1), texts.detach()
-        return lambda features: kl(clean_log_p, F.log_softmax(logits(task, features, texts), 1))
+        return lambda features: kl(clean_log_p, F.log_softmax(task.logits(features, head=texts), 1))
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         texts, features = self.texts(task), task.features(batch.images)
-        clean = logits(task, features, texts)
+        clean = task.logits(features, head=texts)
         loss, logged = F.cross_entropy(clean, batch.labels), {"accuracy": accuracy(clean, batch.labels)}
         if not self.weight:
             return loss, logged
         # the tower is always in eval mode: the forward above is what the attack wants
         moved = task.visual(self.attack(task, batch, self.divergence_from(task, clean, texts)).net_input)
-        adversarial = logits(task, moved, texts)
+        adversarial = task.logits(moved, head=texts)
         likeness = F.cosine_similarity(features, moved, dim=1) + 1
         divergence = (likeness * kl(F.log_softmax(clean, 1), F.log_softmax(adversarial, 1))).mean()
         logged |= {"robust_accuracy": accuracy(adversarial, batch.labels), "divergence": divergence.detach()}

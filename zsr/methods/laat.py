@@ -15,7 +15,6 @@ the loss hardly moves a tower that already has small angles.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -54,10 +53,7 @@ class LAAT(AdversarialMethod):
 
     def logits(self, task: Task, features: Tensor) -> Tensor:
         """s·cos(f, a_c) [B, C]."""
-        return task.scale * F.normalize(features, dim=1) @ task.extras["anchors"].T
-
-    def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
-        return lambda features: F.cross_entropy(self.logits(task, features), batch.labels, reduction="none")
+        return task.logits(features, head=task.extras["anchors"])
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         features = task.visual(self.attack(task, batch).net_input)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from zsr.errors import ZsrError
 from zsr.methods.core.base import Method, accuracy
+from zsr.methods.core.frozen_tower import FrozenTower
 from zsr.methods.core.task import Batch, Task
 from zsr.methods.core.tower_with_buffers import dimensions, source_features
 
@@ -29,21 +30,15 @@ if TYPE_CHECKING:
     from zsr.methods.core.source_set import SourceSet
 
 
-class Probed(nn.Module):
+class Probed(FrozenTower):
     """A frozen tower, in eval mode whatever happens, and a linear layer: normalised images -> logits [B, C]."""
 
     def __init__(self, visual: nn.Module, classes: int) -> None:
-        super().__init__()
-        self.visual = visual
+        super().__init__(visual)
         self.read_out = nn.Linear(dimensions(visual), classes)
         nn.init.zeros_(self.read_out.weight)
         nn.init.zeros_(self.read_out.bias)
         self.register_buffer("size", torch.ones(()))  # r
-
-    def train(self, mode: bool = True) -> "Probed":
-        super().train(mode)
-        self.visual.eval()
-        return self
 
     def forward(self, x: Tensor) -> Tensor:
         return self.read_out(self.visual(x) / self.size)

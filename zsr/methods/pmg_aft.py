@@ -14,7 +14,6 @@ circulate. Reconstruction: α = β = 1, after the code (weights 1) and AGFT's re
 not be read. Not repeated: the code normalises pixels with ImageNet's statistics. Evaluation is always at CLIP's s.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,9 +33,6 @@ class PMGAFT(AdversarialMethod):
     variant: Literal["paper", "code"] = "paper"
     alpha: float = 1.0  # weight of L_general
     beta: float = 1.0  # weight of L_clean
-
-    def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
-        return lambda features: F.cross_entropy(self.logits(task, features), batch.labels, reduction="none")
 
     def logits(self, task: Task, features: Tensor) -> Tensor:
         """[B, C] at the variant's temperature."""

@@ -58,7 +58,7 @@ class TGAZSR(AdversarialMethod):
         if not (self.alpha or self.beta):
             return loss, logged
         clean_input = task.normalise(batch.images)
-        with torch.no_grad():  # in each step: remembered maps would differ by rounding, and the norm's gradient is of
+        with torch.no_grad():  # in each step: cached maps would differ by rounding, and the norm's gradient is of
             original = self.attention(task, look(task.frozen, clean_input), batch)  # unit length however little that is
         if self.alpha:
             term = self.distance(task, self.attention(task, seen, batch), original)

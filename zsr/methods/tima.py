@@ -12,7 +12,6 @@ else is reconstruction: the map (so that unseen classes can follow), the form of
 weight. No number of the papers is known: results are this project's. Evaluation uses t~ (`head`), W is saved.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -71,10 +70,7 @@ class TIMA(AdversarialMethod):
 
     def logits(self, task: Task, features: Tensor) -> Tensor:
         """s·cos(f, t~_c) [B, C]."""
-        return task.scale * F.normalize(features, dim=1) @ task.extras["texts"].T
-
-    def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
-        return lambda features: F.cross_entropy(self.logits(task, features), batch.labels, reduction="none")
+        return task.logits(features, head=task.extras["texts"])
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = self.logits(task, task.visual(self.attack(task, batch).net_input))  # [B, C]

@@ -30,9 +30,7 @@ class PixelPrompted(Prompted):
         self.register_buffer("border", border, persistent=False)  # [H, W]
 
     def forward(self, x: Tensor) -> Tensor:
-        frame = torch.zeros(3, *self.border.shape, dtype=x.dtype, device=x.device)
-        frame[:, self.border] = self.prompt.to(x.dtype)
-        return self.visual(as_seen(self.visual, x) + frame)
+        return self.visual(framed(self.visual, x, self.border, self.prompt))
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,13 @@ class VPPixel(VisualPrompt):
         border[width:-width, width:-width] = False
         prompt = torch.randn(3, int(border.sum()), generator=torch.Generator().manual_seed(seed))
         return PixelPrompted(visual, prompt, border)
+
+
+def framed(visual: nn.Module, x: Tensor, border: Tensor, prompt: Tensor) -> Tensor:
+    """Normalised images at the tower's size with the prompt's numbers [3, n] on their border."""
+    frame = torch.zeros(3, *border.shape, dtype=x.dtype, device=x.device)
+    frame[:, border] = prompt.to(x.dtype)
+    return as_seen(visual, x) + frame
 
 
 def image_size(visual: nn.Module) -> tuple[int, int]:

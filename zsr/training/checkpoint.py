@@ -1,7 +1,8 @@
 """`last.ckpt`: where an interrupted training goes on, bit for bit; it exists only while the training is unfinished.
 
-The file is no declared output, so Snakemake leaves it when a job fails. It carries its spec's hash: one of another
-spec is never resumed. A request to stop (Ctrl-C, preemption, the death of the parent) waits for the end of the step.
+The file is no declared output, so Snakemake leaves it when a job fails. It carries a hash of the spec
+and of what the job read: a checkpoint of anything else is never resumed. A request to stop (Ctrl-C, preemption, the
+death of the parent) waits for the end of the step.
 """
 
 import os

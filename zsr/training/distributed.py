@@ -13,7 +13,6 @@ ViT-B/32's 350 MB stands against a step of at least six passes.
         fine_tune(method, Task(…, processes=processes), …)
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -31,7 +30,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zsr.errors import ZsrError
-from zsr.jobs.stopping import children_ignore_stops
+from zsr.jobs.stopping import children_ignore_stops, die_with_parent
 from zsr.methods.core.processes import ONE_PROCESS, Processes
 from zsr.training.checkpoint import Checkpoint
 
@@ -168,10 +167,9 @@ def _child(
     index: int, parent: int, size: int, port: int, device: str, threads: int, follow: Callable, arguments: tuple
 ) -> None:
     """Rank index + 1: the same steps on its part; it ends with its parent."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it went before the line above
-            os._exit(1)
+    die_with_parent(signal.SIGKILL)
+    if sys.platform == "linux" and os.getppid() != parent:  # it ended before the line above
+        os._exit(1)
     torch.set_num_threads(threads)
     _join(dist.TCPStore(LOOPBACK, port, size, is_master=False, timeout=PATIENCE), index + 1, size, device)
     with Path(os.devnull).open("w", encoding="utf-8") as silence, redirect_stderr(silence):  # rank 0 speaks for all

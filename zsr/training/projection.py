@@ -62,6 +62,8 @@ def frozen_pairs(backbone: Backbone, images: np.ndarray, captions: list[str], de
     clip = dual(backbone).to(device).eval()
     size = pair(backbone.image_size)
     texts = all_texts(captions)
+    if len(texts) < 2:
+        raise ZsrError(f"projection: all images have one text, '{texts[0]}'; there is nothing to tell apart")
     features, vectors = [], []
     with torch.no_grad():
         for part in parts(backbone, images, device):
@@ -69,8 +71,6 @@ def frozen_pairs(backbone: Backbone, images: np.ndarray, captions: list[str], de
         for at in range(0, len(texts), CHUNK):
             tokens = backbone.tokens(texts[at : at + CHUNK]).to(device)
             vectors.append(F.normalize(clip.text(tokens), dim=1).cpu())
-    if len(texts) < 2:
-        raise ZsrError(f"projection: all images have one text, '{texts[0]}'; there is nothing to tell apart")
     return FrozenPairs(torch.cat(features), texts, torch.cat(vectors), captions)
 
 
@@ -102,16 +102,16 @@ class ProjectionTraining(ContrastiveTraining):
         features = given.features[torch.from_numpy(learned)]
         with torch.no_grad():
             self.clip.text_mean.copy_(given.mean)
-        self.head = Head(self.clip.visual.proj, given.vectors - given.mean, recipe.scale)
+        head = Head(self.clip.visual.proj, given.vectors - given.mean, recipe.scale)
 
         def inputs(chosen: np.ndarray) -> Tensor:
             return features[torch.from_numpy(chosen)].to(device)
 
         captions = [given.captions[i] for i in learned]
-        super().__init__(self.head, inputs, captions, given.rows, recipe, seed, device)
+        super().__init__(head, inputs, captions, given.rows, recipe, seed, device)
 
     def finish(self) -> dict[str, float]:
-        """Write the temperature into the dual encoder, freeze it, and test it on the images that were held out."""
+        """Test the projection on the held-out images, and write the temperature into the dual encoder."""
         self.model.eval()
         tested = self.test()
         with torch.no_grad():

@@ -31,6 +31,8 @@ class Slots:
 
     def fill(self, queue: deque[int], begin: Callable[[list[int]], State]) -> None:
         """Move images from the queue into idle slots; `begin` gives the first state of images, one row each."""
+        if not queue:
+            return
         idle = [slot for slot, image in enumerate(self.image) if image == IDLE]
         images = [queue.popleft() for _ in range(min(len(idle), len(queue)))]
         if not images:
@@ -60,8 +62,7 @@ class Slots:
 
     def shrink(self, width: int) -> None:
         """Keep the live slots, and as many idle ones as make up `width`; a batch never grows."""
-        live = self.live()
-        if not live or width >= len(self.image):
+        if width >= len(self.image) or not (live := self.live()):
             return
         idle = width - len(live)
         at = torch.tensor(live + [live[0]] * idle, device=self.state["x0"].device)

@@ -76,7 +76,11 @@ class Threat:
 
     def distance(self, x: Tensor, x0: Tensor) -> Tensor:
         """||x - x0|| of each image, [B]."""
-        delta = (x - reference.pixels(x0)).flatten(1)
+        return self.length(x - reference.pixels(x0))
+
+    def length(self, delta: Tensor) -> Tensor:
+        """||delta|| of each image, [B]."""
+        delta = delta.flatten(1)
         if self.norm == "linf":
             return delta.abs().amax(1)
         return balls.norms(delta, 2 if self.norm == "l2" else 1)

@@ -15,9 +15,13 @@ from zsr.methods.core.task import Batch, Task
 class AdversarialMethod(Method):
     """PGD inside training: K steps of α, random start, last iterate, the network in eval mode."""
 
+    def logits(self, task: Task, features: Tensor) -> Tensor:
+        """The logits [B, C] of features [B, D] under attack; those of the class embeddings unless overridden."""
+        return task.logits(features)
+
     def objective(self, task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
         """What the attack climbs, from features [B, D] to one value per image [B]; cross-entropy unless overridden."""
-        return lambda features: F.cross_entropy(task.logits(features), batch.labels, reduction="none")
+        return lambda features: F.cross_entropy(self.logits(task, features), batch.labels, reduction="none")
 
     def attack(self, task: Task, batch: Batch, objective: Callable[[Tensor], Tensor] | None = None) -> Perturbed:
         """Adversarial images `.x`, and `.net_input`, the same normalised: the last step has already done that.

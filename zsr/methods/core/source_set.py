@@ -26,7 +26,7 @@ class SourceSet:
         return self.taken(np.random.default_rng([seed, 7]).permutation(len(self.labels))[:count])
 
     def few(self, shots: int, seed: int, classes: Sequence[str] = ()) -> np.ndarray:
-        """Places of `shots` images of each class; fewer shots of the same seed are among them."""
+        """Indices of `shots` images of each class; fewer shots of the same seed are among them."""
         counts = np.bincount(self.labels, minlength=len(classes))
         if (counts < shots).any():
             poor = int(counts.argmin())

@@ -147,6 +147,7 @@ class Task:
             for module in tracking:
                 module.track_running_stats = True
 
-    def logits(self, features: Tensor, scale: float | None = None) -> Tensor:
-        """z_c = s·cos(f, t_c) [B, C]; `scale` in place of s where a method trains at another temperature."""
-        return (self.scale if scale is None else scale) * F.normalize(features, dim=1) @ self.head.T
+    def logits(self, features: Tensor, scale: float | None = None, head: Tensor | None = None) -> Tensor:
+        """z_c = s·cos(f, t_c) [B, C]; `scale` and `head` in place of s and t where a method trains with others."""
+        texts = self.head if head is None else head
+        return (self.scale if scale is None else scale) * F.normalize(features, dim=1) @ texts.T

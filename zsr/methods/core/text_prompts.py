@@ -81,12 +81,12 @@ class TextPrompts(AdversarialMethod):
     def objective_against(self, task: Task, batch: Batch, texts: Tensor) -> Callable[[Tensor], Tensor]:
         """Cross-entropy of each image against texts [C, D] that the attack takes as constants."""
         texts = texts.detach()
-        return lambda features: F.cross_entropy(logits(task, features, texts), batch.labels, reduction="none")
+        return lambda features: F.cross_entropy(task.logits(features, head=texts), batch.labels, reduction="none")
 
     def loss(self, task: Task, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.texts(task)
         net_input = self.attack(task, batch, self.objective_against(task, batch, texts)).net_input
-        adversarial = logits(task, task.visual(net_input), texts)
+        adversarial = task.logits(task.visual(net_input), head=texts)
         return F.cross_entropy(adversarial, batch.labels), {"robust_accuracy": accuracy(adversarial, batch.labels)}
 
 
@@ -127,8 +127,3 @@ def text_tower(task: Task) -> TextTower:
     if task.text is None:
         raise ZsrError("learned prompts: need the text tower of the backbone, this task has none")
     return task.text
-
-
-def logits(task: Task, features: Tensor, texts: Tensor) -> Tensor:
-    """s·cos(f, t_c) [B, C], with texts [C, D] of unit length."""
-    return task.scale * F.normalize(features, dim=1) @ texts.T

@@ -47,15 +47,12 @@ class Dual(ClipModel):
         self.register_buffer("text_mean", torch.zeros(visual.output_dim))
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
-    def encode_image(self, x: Tensor) -> Tensor:
-        return self.visual(x)
-
     def encode_text(self, text: Tensor) -> Tensor:
         return F.normalize(self.text(text), dim=1) - self.text_mean
 
 
 def build(definition: dict) -> Backbone:
-    """The model that a definition describes, see zsr/training/projection.py."""
+    """The model that a definition describes, see zsr/models/dual_files.py."""
     vision, about, width = definition["vision_cfg"], definition["text_cfg"], definition["embed_dim"]
     trunk = timm_light.create(vision["timm_model_name"], vision["file"], vision["settings"])
     text = FORMS[about["form"]]({key: value for key, value in about.items() if key != "form"})
