@@ -12,6 +12,7 @@ import psutil
 import pytest
 from support.jobs import run, start
 from support.project import ROOT, Project
+from support.waiting import wait_for
 
 from zsr.hashing import file_digest
 from zsr.jobs.ctrl_c import titles
@@ -25,13 +26,6 @@ def longer(project: Project, steps: int) -> None:
     config = project.config
     config["backbones"][0]["pretrain"]["steps"] = steps
     project.configure(config)
-
-
-def wait_for(condition, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 class Terminal:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from scipy.special import erf
 from support import encoders
-from support.dual_encoder import PLANNED, finder, joined
+from support.dual_encoder import PLANNED, joined
 from support.encoders import projection_file, sentence_folder
 from support.project import assert_runs, refused
 
@@ -23,6 +23,7 @@ from zsr.errors import ZsrError
 from zsr.hashing import file_digest
 from zsr.models import dual_parts, sentence_encoder, text_vectors
 from zsr.models.backbone import load_backbone, save_tensors
+from zsr.models.dual_files import finder
 
 # -- the text tower ---------------------------------------------------------------------------------------------------
 

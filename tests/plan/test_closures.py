@@ -12,7 +12,7 @@ def test_every_kind_of_job_counts_exactly_the_files_that_are_pinned() -> None:
     found = closures()
     assert found.keys() == pinned.keys() == OUTPUTS.keys()
     for rule in pinned:
-        assert found[rule] == pinned[rule], f"{rule}: review, then run `PYTHONPATH=tests python -m support.closures`"
+        assert found[rule] == pinned[rule], f"{rule}: review, then run `python -m tests.support.closures`"
 
 
 def test_files_that_are_not_python_are_among_them() -> None:

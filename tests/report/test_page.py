@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from support import synthetic
 from support.chromium import EXECUTABLE, Chromium
-from support.pages import Reader, payload, render
+from support.pages import Reader, payload, render, unpack
 from support.project import ROOT
 
 from zsr.report.escape import script_code, script_json
 from zsr.report.figures.build import NAMES
-from zsr.report.page import columnar, evidence, grid, published
+from zsr.report.page import columnar, grid, published
 from zsr.report.percent import fixed, percent
 from zsr.report.tables.build import build_tables
 
@@ -100,7 +100,7 @@ def test_equal_results_give_an_equal_page(results, rendered):
 
 
 def test_every_cell_travels_with_its_evidence(results, rendered):
-    assert evidence.unpack(payload(rendered[0])["evidence"]) == json.loads(json.dumps(results.cells))
+    assert unpack(payload(rendered[0])["evidence"]) == json.loads(json.dumps(results.cells))
 
 
 def test_columns_hold_the_rows_of_a_figure():

@@ -4,7 +4,6 @@ Debian's package suffices (`apt-get install chromium`). Messages are JSON ended 
 descriptor 3 and read from 4 of the browser.
 """
 
-import base64
 import json
 import os
 import shutil
@@ -124,8 +123,3 @@ class Chromium:
         for kind in ("keyDown", "keyUp"):
             more = {"text": text} if kind == "keyDown" and text else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
-
-    def screenshot(self, path: Path, whole: bool = False) -> None:
-        """A PNG of the window, or of the whole page."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(shot["data"]))

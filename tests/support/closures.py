@@ -1,6 +1,6 @@
 """Which files count in the fingerprint of each kind of job, in a form that a person can review.
 
-python -m tests.closures        # writes tests/support/closures.yaml anew; read the difference before it is committed
+python -m tests.support.closures      # writes closures.yaml anew; read the difference before it is committed
 """
 
 from collections import defaultdict

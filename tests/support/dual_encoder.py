@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from support import encoders
-from zsr.errors import ZsrError
 from zsr.hashing import encoder_digest, file_digest
-from zsr.models import dual_parts, sentence_encoder, weights
+from zsr.models import dual_parts, weights
 from zsr.models.backbone import Backbone
+from zsr.models.dual_files import finder
 
 PLANNED = {
     "kind": "dual",
@@ -17,15 +17,6 @@ PLANNED = {
     "std": [0.25, 0.25, 0.25],
     "interpolation": "bicubic",
 }
-
-
-def finder(folder: Path) -> sentence_encoder.Find:
-    def find(name: str) -> Path:
-        if not (folder / name).is_file():
-            raise ZsrError(f"{folder / name}: no such file")
-        return folder / name
-
-    return find
 
 
 def entry(files: dict[str, Path]) -> dict:

@@ -10,6 +10,7 @@ from zsr.report.figures import vega
 from zsr.report.figures.build import build_figures
 from zsr.report.page.build import build_page
 from zsr.report.page.contact_sheet import Sheet
+from zsr.report.page.evidence import Packed
 from zsr.report.tables.build import build_tables
 
 PNG = base64.b64decode(
@@ -60,3 +61,18 @@ class Reader(html.parser.HTMLParser):
 
 def payload(text):
     return json.loads(next(code for about, code in Reader(text).scripts if about.get("id") == "payload"))
+
+
+def unpack(packed: Packed) -> list[object]:
+    """The values again; the page's script does the same."""
+
+    def expand(item: object) -> object:
+        return build(packed["pool"][item["$"]]) if isinstance(item, dict) else item
+
+    def build(stored: object) -> object:
+        if isinstance(stored, dict):
+            return {k: expand(v) for k, v in stored.items()}
+        return [expand(v) for v in stored] if isinstance(stored, list) else stored
+
+    roots = [packed["pool"][index] for index in packed["roots"]]
+    return [expand(root["value"]) for root in roots if isinstance(root, dict)]

@@ -10,10 +10,10 @@ import pwd
 import secrets
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 from support.project import ROOT
+from support.waiting import wait_for
 
 PREFIX = ROOT / ".slurm"
 LIBRARIES = PREFIX / "usr/lib/x86_64-linux-gnu"
@@ -162,11 +162,3 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
-
-
-def wait_for(condition, seconds: float, every: float = 0.2) -> None:
-    """Until something is true, or the test fails."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(every)

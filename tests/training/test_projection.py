@@ -12,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
-from support.dual_encoder import PLANNED, finder
+from support.dual_encoder import PLANNED
 from support.dual_encoder import entry as given_entry
 from support.encoders import image_file, sentence_folder
 from support.preparing import spec_of
@@ -27,6 +27,7 @@ from zsr.evaluation.class_embeddings import class_embeddings
 from zsr.hashing import encoder_digest, file_digest
 from zsr.models import dual_parts, weights
 from zsr.models.backbone import Backbone
+from zsr.models.dual_files import finder
 from zsr.plan.plan import Plan
 from zsr.training import projection as join
 from zsr.training.captions import prompts

@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from safetensors.numpy import load_file, save_file
 from support.project import Project
+from support.waiting import wait_for
 
 from zsr.hashing import file_digest
 from zsr.plan.plan import Plan
@@ -123,13 +123,6 @@ def test_jobs_die_with_snakemake_and_training_goes_on_where_it_was(project):
     shutil.rmtree(log)
     project.snakemake(target)
     assert file_digest(project.path(target)) == resumed
-
-
-def wait_for(condition, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def state(pid: int) -> str:

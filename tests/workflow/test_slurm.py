@@ -18,7 +18,8 @@ import pytest
 import yaml
 from support import slurm_cluster
 from support.project import MINI, Project, copy_project
-from support.slurm_cluster import Cluster, wait_for
+from support.slurm_cluster import Cluster
+from support.waiting import wait_for
 
 from zsr.plan.plan import Plan
 

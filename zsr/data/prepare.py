@@ -4,13 +4,12 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
-
 from zsr.data.cpu_count import usable_cpus
 from zsr.data.decode import fill
 from zsr.data.pack import pack
 from zsr.data.packed import side_of
 from zsr.data.pictures import Pictures, check_labels
+from zsr.data.prepared import range_of, save_labels
 from zsr.data.sources import Sources
 from zsr.data.transforms import parse
 from zsr.errors import ZsrError
@@ -43,10 +42,8 @@ def prepare(
         facts = pack(pictures, transform, images, labels, workers)
     else:
         facts = fill(pictures, transform, images, same_work(key, pictures, sources), workers)
-        with labels.open("wb") as file:
-            np.save(file, pictures.labels, allow_pickle=False)
-    label_range = {"least": int(pictures.labels.min()), "most": int(pictures.labels.max())}
-    facts = {"count": count, **facts, "labels": label_range, "files": dict(sorted(sources.used.items()))}
+        save_labels(labels, pictures.labels)
+    facts = {"count": count, **facts, "labels": range_of(pictures.labels), "files": dict(sorted(sources.used.items()))}
     facts["states"] = dict(sorted(sources.states.items()))
     return facts, pictures.captions
 

@@ -67,14 +67,19 @@ def write(chunks: Iterator[Chunk], count: int, images: Path, labels: Path) -> tu
         raise ZsrError(f"the reader gave {len(captions)} captions for {count} images; give each one, or none")
     array.flush()
     all_labels = np.concatenate(label_parts)
-    with labels.open("wb") as file:
-        np.save(file, all_labels, allow_pickle=False)
-    facts = {
-        "count": count,
-        "shape": list(array.shape[1:]),
-        "labels": {"least": int(all_labels.min()), "most": int(all_labels.max())},
-    }
-    return facts, captions
+    save_labels(labels, all_labels)
+    return {"count": count, "shape": list(array.shape[1:]), "labels": range_of(all_labels)}, captions
+
+
+def save_labels(path: Path, labels: np.ndarray) -> None:
+    """Write the labels [n] under exactly this name."""
+    with path.open("wb") as file:
+        np.save(file, labels, allow_pickle=False)
+
+
+def range_of(labels: np.ndarray) -> dict[str, int]:
+    """The least and the largest label, for the manifest."""
+    return {"least": int(labels.min()), "most": int(labels.max())}
 
 
 def _image_of_reader(first: int, row: int) -> str:

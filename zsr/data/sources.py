@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 from zsr.data import download
@@ -157,15 +158,13 @@ class Unpacked(Folder):
         super().__init__(path)
         self.parts = tuple(parts)
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
-        if "names" not in self.__dict__:
-            names: set[str] = set()
-            for part in self.parts:
-                inner = self.path / part
-                names |= {f"{part}/{name}" for name in Folder(inner).names} if inner.is_dir() else {part}
-            self.__dict__["names"] = frozenset(names)
-        return self.__dict__["names"]
+        names: set[str] = set()
+        for part in self.parts:
+            inner = self.path / part
+            names |= {f"{part}/{name}" for name in Folder(inner).names} if inner.is_dir() else {part}
+        return frozenset(names)
 
 
 def state_of(path: Path) -> list[int]:

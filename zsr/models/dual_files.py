@@ -64,10 +64,15 @@ def find_text(weights_from: dict, form: str, file: Path | None) -> TextFiles:
         raise ZsrError(
             f"{folder}: its sha256 is {digest}, the config says {weights_from['sha256']}; other files, or damaged"
         )
+    return TextFiles(str(folder), finder(folder))
+
+
+def finder(folder: Path) -> sentence_encoder.Find:
+    """What finds the files of a sentence encoder in a folder, by name."""
 
     def find(name: str) -> Path:
         if not (folder / name).is_file():
             raise ZsrError(f"{folder / name}: no such file")
         return folder / name
 
-    return TextFiles(str(folder), find)
+    return find

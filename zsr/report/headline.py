@@ -4,6 +4,7 @@ import pandas as pd
 
 from zsr.report.eps_order import ordered, value
 
+LEVEL = 0.05  # of the tests that mark a tie
 UNION = "worst case"  # the label of the per-image union over all attacks
 AUTOATTACK = ("autoattack-plus", "autoattack", "autoattack-papers")
 STRONG = (*AUTOATTACK, "apgd-t", "apgd-dlr", "apgd-ce")  # after the union, the strongest attack that ran speaks

@@ -17,6 +17,21 @@ SHARD = CELL + ".shards/{shard}"
 GALLERY = "gallery"
 REPORT = "report.html"
 
+
+def _training(folder: str) -> dict[str, str]:
+    """The outputs of a job that makes a model or a backbone."""
+    return {
+        "weights": folder + "/weights.safetensors",
+        "log": folder + "/train.jsonl",
+        "record": folder + "/manifest.json",
+    }
+
+
+def _cell(path: str) -> dict[str, str]:
+    """The outputs of a job that makes a cell, or a part of one."""
+    return {"rows": path + ".parquet", "examples": path + ".examples", "record": path + ".json"}
+
+
 # output name -> file, per kind of job; `record` is the JSON file that carries the spec
 OUTPUTS = {
     "prepare": {
@@ -25,43 +40,19 @@ OUTPUTS = {
         "captions": DATA + "/captions.json",
         "record": DATA + "/manifest.json",
     },
-    "pretrain": {
-        "weights": BACKBONE + "/weights.safetensors",
-        "log": BACKBONE + "/train.jsonl",
-        "record": BACKBONE + "/manifest.json",
-    },
-    "join": {
-        "weights": BACKBONE + "/weights.safetensors",
-        "log": BACKBONE + "/train.jsonl",
-        "record": BACKBONE + "/manifest.json",
-    },
+    "pretrain": _training(BACKBONE),
+    "join": _training(BACKBONE),
     "fetch": {"weights": BACKBONE + "/weights.safetensors", "record": BACKBONE + "/manifest.json"},
     "promote": {"weights": TOWER + "/weights.safetensors", "record": TOWER + "/manifest.json"},
     "heads": {"head": HEAD + ".safetensors", "record": HEAD + ".json"},
     "texts": {"head": TEXTS + ".safetensors", "record": TEXTS + ".json"},
-    "finetune": {
-        "weights": MODEL + "/weights.safetensors",
-        "log": MODEL + "/train.jsonl",
-        "record": MODEL + "/manifest.json",
-    },
-    "adopt": {
-        "weights": MODEL + "/weights.safetensors",
-        "log": MODEL + "/train.jsonl",
-        "record": MODEL + "/manifest.json",
-    },
-    "publish": {
-        "weights": MODEL + "/weights.safetensors",
-        "log": MODEL + "/train.jsonl",
-        "record": MODEL + "/manifest.json",
-    },
-    "interpolate": {
-        "weights": MODEL + "/weights.safetensors",
-        "log": MODEL + "/train.jsonl",
-        "record": MODEL + "/manifest.json",
-    },
-    "evaluate": {"rows": CELL + ".parquet", "examples": CELL + ".examples", "record": CELL + ".json"},
-    "shard": {"rows": SHARD + ".parquet", "examples": SHARD + ".examples", "record": SHARD + ".json"},
-    "merge": {"rows": CELL + ".parquet", "examples": CELL + ".examples", "record": CELL + ".json"},
+    "finetune": _training(MODEL),
+    "adopt": _training(MODEL),
+    "publish": _training(MODEL),
+    "interpolate": _training(MODEL),
+    "evaluate": _cell(CELL),
+    "shard": _cell(SHARD),
+    "merge": _cell(CELL),
     "tables": {
         "cells": TABLES + "/cells.csv",
         "sets": TABLES + "/sets.csv",

@@ -4,9 +4,9 @@ import pandas as pd
 
 from zsr.report.escape import text
 from zsr.report.figures.theme import baseline
+from zsr.report.headline import LEVEL
 from zsr.report.percent import fixed, percent
 
-LEVEL = 0.05
 NAMED = 4  # models that the first sentence names beside the best; the table has them all
 
 

@@ -47,18 +47,3 @@ def pack(values: Iterable[object]) -> Packed:
 
     roots = [store({"value": reduce(value)})["$"] for value in values]
     return {"pool": pool, "roots": roots}
-
-
-def unpack(packed: Packed) -> list[object]:
-    """The values again; the page's script does the same."""
-
-    def expand(item: object) -> object:
-        return build(packed["pool"][item["$"]]) if isinstance(item, dict) else item
-
-    def build(stored: object) -> object:
-        if isinstance(stored, dict):
-            return {k: expand(v) for k, v in stored.items()}
-        return [expand(v) for v in stored] if isinstance(stored, list) else stored
-
-    roots = [packed["pool"][index] for index in packed["roots"]]
-    return [expand(root["value"]) for root in roots if isinstance(root, dict)]

@@ -79,7 +79,8 @@ def html(packed: Packed) -> str:
     )
     left = f" {packed['left']} more did not fit into the page." if packed["left"] else ""
     return (
-        "<p class='key'>Images drawn by seed, never by taste, in one order for all models of a set; where a model's "
+        "<p class='key'>Images chosen by a seeded random draw, so none are cherry-picked, in one order for all models "
+        "of a set; where a model's "
         "example of an image was not kept (<code>store: 20</code>, or it fell to an earlier attack of a chain), the "
         "next image of that order is shown. The perturbation is amplified around grey. Probabilities are those of the "
         "model in fp32; attention is that of the "

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from zsr.report.headline import LEVEL
 from zsr.report.tables.cells import Cell
 from zsr.report.tables.keys import Column, Labels, Scopes, Table
 from zsr.report.tables.statistics import bootstrap_means, holm, paired_test, percentile_interval
 
-LEVEL = 0.05
 FAMILY = [*Table._fields, "scope"]  # the tests of one table and scope are corrected together
 COLUMNS = [*Column._fields, "a", "b", "n", "share_a", "share_b", "difference", "lo", "hi", "only_a", "only_b",
            "test", "p", "p_holm"]  # fmt: skip
