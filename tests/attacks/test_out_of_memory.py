@@ -6,6 +6,7 @@ from support.attack_models import images
 from torch import nn
 
 from zsr.attacks import Normalized, attack
+from zsr.attacks.core.threat import Threat
 
 X, Y = images(23, 0)
 
@@ -77,6 +78,20 @@ def test_it_is_tried_once_per_size_and_not_in_every_pass():
     model = Small(5)
     run(model, "pgd")
     assert model.refused == 2, "16 and 8 images are refused once each, 4 fit"
+
+
+def test_the_check_of_the_ball_may_run_out_too(monkeypatch):
+    whole = run(Small(1000), "pgd")
+    contains = Threat.contains
+
+    def refuse_many(threat: Threat, x: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
+        Small(5).refuse(len(x))
+        return contains(threat, x, x0)
+
+    monkeypatch.setattr(Threat, "contains", refuse_many)
+    cut = run(Small(1000), "pgd")
+    assert torch.equal(whole.robust, cut.robust)
+    assert any("out of memory" in note for note in cut.notes)
 
 
 def test_one_image_that_does_not_fit_is_an_error():

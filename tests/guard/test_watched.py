@@ -16,7 +16,7 @@ ATTACKS = {
     "autoattack-plus": {"steps": 2, "targets": 2, "queries": 4, "restarts": 1},
     "autoattack-reference": {"only": "apgd-ce"},
     "square": {"queries": 4},
-    "transfer": {"steps": 2, "source": "tecoa"},
+    "transfer": {"steps": 2, "surrogate": "tecoa"},
 }
 
 

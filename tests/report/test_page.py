@@ -142,7 +142,7 @@ def test_published_numbers_stand_beside_ours_or_one_line_says_that_none_can(resu
 
 @pytest.mark.slow
 def test_the_gallery_says_that_models_may_show_different_images(rendered):
-    key = re.search(r"<p class='key'>Images drawn by seed.*?</p>", rendered[0]).group()
+    key = re.search(r"<p class='key'>Images chosen by a seeded random draw.*?</p>", rendered[0]).group()
     assert "shown on the same images" not in key
     assert "in one order for all models of a set" in key and "<code>store: 20</code>" in key
 

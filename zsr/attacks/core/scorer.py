@@ -64,7 +64,8 @@ class Scorer:
         x0, y = ledger.x[index].to(x.device), ledger.y[index].to(x.device)
         prediction, margin, _ = self._forward(x, y)
         ledger.needed += len(images) * self.eot
-        if not bool(self.threat.contains(x, x0).all()):
+        (inside,) = self.victim.memory.within(lambda *rows: (self.threat.contains(*rows),), x, x0)
+        if not bool(inside.all()):
             raise AssertionError(f"{attack}: an example lies outside the ball or the box; this is a bug")
         distance = self.threat.distance(x, x0)
         fooled = (prediction != y).to(home)
