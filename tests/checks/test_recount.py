@@ -24,7 +24,7 @@ def counted(results):
     for cell in results.cells:
         rows, data = results.rows(cell), cell["dataset"]
         yield CellRows(
-            cell["protocol"], cell["model"]["id"], cell["model"]["backbone"], data["name"], cell["attack"]["label"],
+            cell["protocol"], cell["model"]["id"], data["name"], cell["attack"]["label"],
             cell["eps"], data["is_source"], data["shares_words"], cell["worst_case"], rows["index"].to_numpy(),
             (rows["clean"] == rows["label"]).to_numpy(), rows["robust"].to_numpy().copy(),
         )  # fmt: skip

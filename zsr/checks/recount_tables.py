@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,6 @@ class CellRows:
 
     protocol: str
     id: str
-    backbone: str
     dataset: str
     attack: str  # as tables name it
     eps: str
@@ -79,6 +78,10 @@ class MeanKey(NamedTuple):
     scope: str
 
 
+K = TypeVar("K", CellKey, SetKey, MeanKey)
+V = TypeVar("V")
+
+
 class Entry(NamedTuple):
     """The accuracies of one line, as the rows give them."""
 
@@ -111,17 +114,10 @@ class Recount:
         """cells.csv against the rows; returns what the rows give for each of its lines."""
         cells = {cell.key: cell for cell in [*self.cells, *worst_cases(self.cells)]}
         entries = []
-        for line in self._read("cells"):
-            key = CellKey(*(line[name] for name in CellKey._fields))
-            cell = cells.pop(key, None)
-            if cell is None:
-                self._report_extra_line("cells", key)
-                continue
+        for line, key, cell in self._matched("cells", CellKey, cells):
             clean, robust = float(cell.clean.mean()), float(cell.robust.mean())
             self._compare("cells", key, line, {"n": len(cell.robust), "clean": clean, "robust": robust})
-            of_set = SetKey(*(line[name] for name in SetKey._fields))
-            entries.append(Entry(of_set, clean, robust, cell.is_source, cell.shares_words))
-        self._report_missing_lines("cells", cells)
+            entries.append(Entry(key_of(SetKey, line), clean, robust, cell.is_source, cell.shares_words))
         return entries
 
     def _recount_means_over_seeds(self, entries: list[Entry]) -> list[Entry]:
@@ -130,17 +126,11 @@ class Recount:
         for entry in entries:
             seeds[entry.line].append(entry)
         means = []
-        for line in self._read("sets"):
-            key = SetKey(*(line[name] for name in SetKey._fields))
-            averaged = seeds.pop(key, None)
-            if averaged is None:
-                self._report_extra_line("sets", key)
-                continue
+        for line, key, averaged in self._matched("sets", SetKey, seeds):
             clean = sum(entry.clean for entry in averaged) / len(averaged)
             robust = sum(entry.robust for entry in averaged) / len(averaged)
             self._compare("sets", key, line, {"clean": clean, "robust": robust})
             means.append(averaged[0]._replace(clean=clean, robust=robust))
-        self._report_missing_lines("sets", seeds)
         return means
 
     def _recount_means_over_sets(self, sets: list[Entry]) -> None:
@@ -154,7 +144,7 @@ class Recount:
                     key = MeanKey(of.protocol, of.backbone, of.model, of.attack, of.eps, scope)
                     models[key][of.dataset] = entry
         for line in self._read("methods"):
-            key = MeanKey(*(line[name] for name in MeanKey._fields))
+            key = key_of(MeanKey, line)
             mine = models.pop(key, {})
             names = names_of[key.scope][Condition(key.protocol, key.attack, key.eps)] if mine else []
             whole = bool(names) and all(name in mine for name in names)
@@ -175,8 +165,15 @@ class Recount:
                     f"{table}.csv: {' '.join(key)}: {name} is {line[name]}, its entries give {value:.10g}"
                 )
 
-    def _report_extra_line(self, table: str, key: tuple[str, ...]) -> None:
-        self.faults.append(f"{table}.csv: a line for {' '.join(key)}, of which there is no cell")
+    def _matched(self, table: str, kind: type[K], known: dict[K, V]) -> Iterator[tuple[dict[str, str], K, V]]:
+        """(line, its key, what is known of it) of each line of a table; reports lines that only one side has."""
+        for line in self._read(table):
+            key = key_of(kind, line)
+            if key in known:
+                yield line, key, known.pop(key)
+            else:
+                self.faults.append(f"{table}.csv: a line for {' '.join(key)}, of which there is no cell")
+        self._report_missing_lines(table, known)
 
     def _report_missing_lines(self, table: str, keys: Iterable[tuple[str, ...]]) -> None:
         self.faults += [f"{table}.csv: no line for {' '.join(key)}" for key in keys]
@@ -184,6 +181,11 @@ class Recount:
     def _read(self, table: str) -> list[dict[str, str]]:
         with (self.folder / f"{table}.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
+
+
+def key_of(kind: type[K], line: dict[str, str]) -> K:
+    """The key of a line: its columns that the key names."""
+    return kind(*(line[name] for name in kind._fields))
 
 
 def worst_cases(cells: list[CellRows]) -> Iterator[CellRows]:

@@ -8,8 +8,10 @@ import torch
 
 from zsr.checks.recount_tables import CellRows, Recount
 from zsr.checks.rescore_examples import BATCH, CellFinding, Network, rescore_cell
+from zsr.data import prepared
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError
+from zsr.plan.cells import stores_examples
 from zsr.plan.graph import PlannedJob
 from zsr.plan.plan import Plan
 from zsr.progress import Progress
@@ -19,6 +21,7 @@ from zsr.storage.records import check_digest, read_record
 from zsr.storage.rows import read_rows
 
 Rows = dict[str, np.ndarray]
+Split = tuple[np.ndarray, np.ndarray]  # images, labels
 
 
 @dataclass
@@ -46,18 +49,22 @@ def rescore_cells(plan: Plan, jobs: list[PlannedJob]) -> VerifySummary:
     progress = Progress("verify", len(jobs))
     torch.set_num_threads(plan.config.threads)
     order = sorted(jobs, key=lambda job: (*_model_and_data(job), job.record))
+    splits: dict[str, Split] = {}  # record -> what it holds, opened once
     for _, same in groupby(order, key=_model_and_data):
         pair = None
         for job in same:
             progress.step()
             try:
-                pair = pair or ModelOnData(plan, job)
+                data = job.needs["data"]
+                if data.record not in splits:
+                    splits[data.record] = open_split(plan, data)
+                pair = pair or ModelOnData(plan, job, splits[data.record])
                 finding, rows = pair.rescore(job)
             except ZsrError as error:  # one that cannot be read does not keep the others from being checked
                 summary.faults.append(str(error))
                 continue
             summary.add(finding)
-            summary.wanted += int((rows["step"] > 0).sum()) if job.spec["store"] != "none" else 0
+            summary.wanted += int((rows["step"] > 0).sum()) if stores_examples(job) else 0
             summary.faults += [f"{plan.results / job.record}: {line}" for line in finding.faults]
             summary.rows[job.record] = rows
     return summary
@@ -67,14 +74,18 @@ def _model_and_data(job: PlannedJob) -> tuple[str, str]:
     return job.needs["model"].record, job.needs["data"].record
 
 
+def open_split(plan: Plan, data: PlannedJob) -> Split:
+    """The images and labels of a preparation, as cells read them."""
+    return prepared.read(plan.results / data.outputs["images"], read_record(plan.results / data.record, data.hash))
+
+
 class ModelOnData:
     """What the cells of one model on one dataset share: network, images, clean predictions."""
 
-    def __init__(self, plan: Plan, job: PlannedJob) -> None:
-        self.plan, data = plan, job.needs["data"]
+    def __init__(self, plan: Plan, job: PlannedJob, split: Split) -> None:
+        self.plan = plan
         self.network = Network(plan, job)
-        self.images = np.load(plan.results / data.outputs["images"], mmap_mode="r", allow_pickle=False)
-        self.labels = np.load(plan.results / data.outputs["labels"], allow_pickle=False)
+        self.images, self.labels = split
         self._clean: dict[bytes, np.ndarray] = {}  # cells of several protocols may take different images
 
     def rescore(self, job: PlannedJob) -> tuple[CellFinding, Rows]:
@@ -119,7 +130,6 @@ def read_ordered_rows(plan: Plan, job: PlannedJob, record: dict) -> Rows:
 
 def recount_tables(plan: Plan, rows: dict[str, Rows]) -> Recount:
     """The tables checked against the rows of all cells."""
-    worst = {name: protocol.worst_case for name, protocol in plan.config.protocols.items()}
     cells = []
     for job in plan.cells:
         request, mine = plan.requests[job.record], rows[job.record]
@@ -128,13 +138,12 @@ def recount_tables(plan: Plan, rows: dict[str, Rows]) -> Recount:
             CellRows(
                 protocol=job.wildcards["protocol"],
                 id=job.wildcards["model"],
-                backbone=request.backbone,
                 dataset=request.dataset,
                 attack=collect.label(request),
                 eps=job.spec["eps"],
                 is_source=about["is_source"],
                 shares_words=about["shares_words"],
-                worst_case=worst[job.wildcards["protocol"]],
+                worst_case=request.protocol.worst_case,
                 index=mine["index"],
                 clean=mine["clean"] == mine["label"],
                 robust=mine["robust"],

@@ -40,6 +40,7 @@ class Pictures:
 def gallery(plan: Plan) -> tuple[list[dict], dict[str, np.ndarray]]:
     """(the entries in the order of the config, the pictures that they name by number)."""
     pictures = Pictures()
+    images: dict[str, np.ndarray] = {}  # record of a preparation -> its images, opened once
     each = max(1, min(MOST, LIMIT // len(plan.gallery_cells)))
     entries: dict[str, list[dict]] = {}
     by_model = sorted(plan.gallery_cells, key=lambda cell: cell.wildcards["model"])  # each model is loaded once
@@ -48,21 +49,31 @@ def gallery(plan: Plan) -> tuple[list[dict], dict[str, np.ndarray]]:
         loaded = models.model(plan, cells[0].needs["model"])
         mean, std = (torch.tensor(values) for values in (loaded[0].mean, loaded[0].std))
         for cell in cells:
-            net = models.zero_shot(plan, cell, loaded)
-            entries[cell.record] = cell_entries(plan, cell, (net, mean, std), each, pictures)
+            net, data = models.zero_shot(plan, cell, loaded), cell.needs["data"]
+            if data.record not in images:
+                images[data.record] = images_of(plan, cell)
+            entries[cell.record] = cell_entries(plan, cell, (net, mean, std), images[data.record], each, pictures)
     return [entry for cell in plan.gallery_cells for entry in entries[cell.record]], pictures.arrays
 
 
+def images_of(plan: Plan, cell: PlannedJob) -> np.ndarray:
+    """All images of the split that a cell is about."""
+    data, classes = cell.needs["data"], plan.config.datasets[plan.requests[cell.record].dataset].classes
+    record = read_record(plan.results / data.record, data.hash)
+    return prepared.read(plan.results / data.outputs["images"], record, len(classes))[0]
+
+
 def cell_entries(
-    plan: Plan, cell: PlannedJob, model: tuple[nn.Module, Tensor, Tensor], each: int, pictures: Pictures
+    plan: Plan,
+    cell: PlannedJob,
+    model: tuple[nn.Module, Tensor, Tensor],
+    images: np.ndarray,
+    each: int,
+    pictures: Pictures,
 ) -> list[dict]:
     """The entries of one cell, for at most `each` of its images; `model` is what it attacked, with mean and std."""
-    record = read_record(plan.results / cell.record, cell.hash)
-    data, request = cell.needs["data"], plan.requests[cell.record]
+    record, request = read_record(plan.results / cell.record, cell.hash), plan.requests[cell.record]
     classes = plan.config.datasets[request.dataset].classes
-    images, _ = prepared.read(
-        plan.results / data.outputs["images"], read_record(plan.results / data.record, data.hash), len(classes)
-    )
     table = read_rows(plan.results / cell.outputs["rows"], record["digests"]["rows"])
     rows = {int(row["index"]): row for row in table.to_pylist()}
     path = check_digest(plan.results / cell.outputs["examples"], record["digests"]["examples"])
