@@ -15,8 +15,7 @@ from zsr.errors import ZsrError, unknown
 from zsr_kernels import balls, reference
 from zsr_kernels.normalisation import PIXELS, Normalisation
 
-NORMS = ("linf", "l2", "l1")
-ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
+NORMS = {"linf": float("inf"), "l2": 2, "l1": 1}  # with their orders
 TOLERANCE = 1e-6  # x0 +- eps rounds; larger radii (L2, L1) round in proportion
 
 
@@ -96,6 +95,6 @@ class Threat:
         flat = x.flatten(1)
         slack = TOLERANCE * max(1.0, self.eps)
         delta = flat - reference.pixels(x0).flatten(1)
-        distance: Tensor = torch.linalg.vector_norm(delta, ORDERS[self.norm], dim=1, dtype=torch.float64)
+        distance: Tensor = torch.linalg.vector_norm(delta, NORMS[self.norm], dim=1, dtype=torch.float64)
         inside: Tensor = (distance <= self.eps + slack) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
         return inside
