@@ -54,4 +54,5 @@ def test_a_disk_that_will_not_suffice(wanted, root, capsys, monkeypatch):
 
 def test_a_config_without_archives_needs_nothing(mini, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert required_files.preparations(Plan(mini)) == [] and required_files.shortages(Plan(mini)) == []
+    plan = Plan(mini)
+    assert required_files.preparations(plan) == [] and required_files.shortages(required_files.room(plan)) == []

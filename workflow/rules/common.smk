@@ -17,7 +17,7 @@ from zsr.storage import layout, run_lock
 from zsr.checks.checkout import refuse_other_checkout
 from zsr.jobs.ctrl_c import stop_on_ctrl_c
 from zsr.checks.changed_files import refuse_changed
-from zsr.checks.required_files import check_variables, shortages
+from zsr.checks.required_files import check_variables, room, shortages
 from zsr.data.sources import tell_jobs
 from zsr.config.device import (
     refuse_auto_on_cluster,
@@ -93,7 +93,7 @@ shell.prefix(
 
 def warn():
     """Say up front what the disk will not hold, and that a GPU is not used."""
-    for line in filter(None, [*shortages(PLAN), unused_gpu_warning(DEVICE)]):
+    for line in filter(None, [*shortages(room(PLAN)), unused_gpu_warning(DEVICE)]):
         print("zsr:", line, file=sys.stderr)
 
 
@@ -256,7 +256,6 @@ CELL_FILES = {
     "before": ("before_rows", "rows"),
     "smaller": ("smaller_rows", "rows"),
 }
-CELL_ROLES = tuple(CELL_FILES)
 
 
 def cell_inputs(rule):

@@ -27,7 +27,7 @@ rule evaluate:
     params:
         spec=spec_of("evaluate"),
     shell:
-        start("evaluate", *CELL_ROLES)
+        start("evaluate", *CELL_FILES)
 
 
 use rule evaluate as shard with:

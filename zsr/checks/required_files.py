@@ -3,10 +3,11 @@
 import glob
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from zsr.checks.stale_results import on_disk
 from zsr.data.sources import Sources, data_root, verify
 from zsr.data.transforms import pixels
 from zsr.env_paths import expand, unset, unset_error
@@ -98,7 +99,7 @@ class Room:
 
 def room(plan: Plan) -> list[Room]:
     """What will be written, for each kind of file."""
-    prepared = sum(size_of(plan, job) for job in preparations(plan) if not (plan.results / job.record).is_file())
+    prepared = sum(size_of(plan, job) for job in preparations(plan) if not on_disk(plan, job))
     fetched = sum(need.bytes for need in missing(plan)) if plan.config.download else 0
     rooms = []
     for purpose, folder, size in (("prepared images", plan.results, prepared), ("archives", data_root(), fetched)):
@@ -129,10 +130,10 @@ def size_of(plan: Plan, job: PlannedJob) -> int:
     return count * (pixels(spec["transform"], definition.size) or 0)
 
 
-def shortages(plan: Plan) -> list[str]:
+def shortages(rooms: Iterable[Room]) -> list[str]:
     """One line for each disk that will not suffice."""
     disks: dict[int, list[Room]] = defaultdict(list)
-    for kind in room(plan):
+    for kind in rooms:
         disks[kind.folder.stat().st_dev].append(kind)
     lines = []
     for kinds in disks.values():

@@ -30,9 +30,10 @@ def run(given: argparse.Namespace) -> int:
         bad = bad or need.state == "damaged" or (need.state == "missing" and not fetched)
     states = ", ".join(f"{counts[state]} {state}" for state in ("present", "unpacked", "missing", "damaged"))
     print(f"{sum(counts.values())} files: {states}")
-    for room in required_files.room(plan):
+    rooms = required_files.room(plan)
+    for room in rooms:
         print(f"{room.purpose}: {gigabytes(room.needed)} to be written, {gigabytes(room.free)} free ({room.folder})")
-    shortages = required_files.shortages(plan)
+    shortages = required_files.shortages(rooms)
     for line in shortages:
         print(line)
     return 1 if bad or shortages else 0

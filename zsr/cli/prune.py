@@ -90,8 +90,10 @@ def _files(results: Path) -> Iterator[str]:
 
 def wanted(plan: Plan, name: str) -> bool:
     """Whether a job of a plan makes a file, or keeps it beside what it makes."""
+    if plan.graph.owner(name) is not None:
+        return True
     record = record_of(name)
-    return plan.graph.owner(name) is not None or (record is not None and plan.graph.owner(record) is not None)
+    return record is not None and plan.graph.owner(record) is not None
 
 
 def made(results: Path, name: str, marked: bool) -> bool:

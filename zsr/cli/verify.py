@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from zsr.checks.changed_files import changed_file
+from zsr.checks.stale_results import on_disk
 from zsr.cli import plan_of
 from zsr.errors import ZsrError, system_error
 from zsr.plan.graph import PlannedJob
@@ -20,7 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     bad = {job: line for job in plan.jobs.values() if (line := _fault_or_refusal(plan, job))}
-    missing = [job for job in plan.jobs.values() if job not in bad and not (plan.results / job.record).is_file()]
+    missing = [job for job in plan.jobs.values() if job not in bad and not on_disk(plan, job)]
     checked = len(plan.jobs) - len(missing)
     if not checked:
         raise ZsrError(f"{plan.results}: there is nothing to verify; run snakemake first")

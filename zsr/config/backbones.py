@@ -3,13 +3,13 @@
 Nothing here imports torch or open_clip.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import yaml
 
 from zsr.config.dual_encoders import complete_dual
-from zsr.config.entries import BackboneEntry, DatasetDefinition, Definition, HubWeights, Written
+from zsr.config.entries import BackboneEntry, Datasets, Definition, HubWeights, Written
 from zsr.config.pretraining import check_teachers, complete_pretraining
 from zsr.config.weight_sources import hub_weights, local_weights
 from zsr.errors import ZsrError, unknown
@@ -18,8 +18,6 @@ from zsr.registry import PACKAGE
 
 ARCHS = PACKAGE / "models" / "archs"
 OF_OPEN_CLIP = ("pretrained", "weights", "sha256", "revision", "quick_gelu")
-
-Datasets = Mapping[str, DatasetDefinition]
 
 
 def complete_backbones(entries: Sequence[Written], datasets: Datasets) -> dict[str, BackboneEntry]:

@@ -11,8 +11,7 @@ from zsr.config.finetune import complete_finetune
 from zsr.config.models import check_readouts, complete_models
 from zsr.config.protocols import complete_protocols, with_ready_made
 from zsr.config.schema import check_schema
-from zsr.config.values import plain_copy
-from zsr.errors import ZsrError
+from zsr.config.values import plain_copy, refuse_twice
 from zsr.storage.results_folder import results_folder
 
 
@@ -44,8 +43,4 @@ def _check_unique(written: Written) -> None:
     lists = [(key, written[key]) for key in ("backbones", "models", "data", "protocols")]
     lists += [(f"protocols '{protocol['name']}' attacks", protocol["attacks"]) for protocol in written["protocols"]]
     for where, entries in lists:
-        seen: set[str] = set()
-        for entry in entries:
-            if entry["name"] in seen:
-                raise ZsrError(f"{where}: the name '{entry['name']}' stands twice; give each entry its own")
-            seen.add(entry["name"])
+        refuse_twice([entry["name"] for entry in entries], where)

@@ -1,6 +1,7 @@
 """Datasets as the config means them: the files of zsr/data/sets/, with the config's own entries over them."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from zsr import registry
@@ -14,9 +15,10 @@ VARIED, LARGEST = "varied", 4096  # of `size`
 OF_FILES = ("set", "folder", "files", "options", "splits", "encoded", "missing", "transforms", "size")
 
 
-def known_datasets() -> list[str]:
+@cache
+def known_datasets() -> tuple[str, ...]:
     """The datasets that come with zsr."""
-    return sorted(path.stem for path in SETS.glob("*.yaml"))
+    return tuple(sorted(path.stem for path in SETS.glob("*.yaml")))
 
 
 def datasets_used(written: Written) -> dict[str, str]:
@@ -100,7 +102,10 @@ def _written(own: Mapping[str, Written], name: str, where: str) -> dict[str, Any
         return entry
     if base not in known_datasets():
         raise unknown("dataset", base, known_datasets(), f"data '{name}'.like")
-    merged = _merge(_base(base, entry), _with_keys(set_file(base), entry, f"data '{name}'"))
+    file = set_file(base)
+    if entry.get("reader", file["reader"]) != file["reader"]:  # its files are others: only classes and prompts stay
+        return _merge({key: value for key, value in file.items() if key not in OF_FILES}, entry)
+    merged = _merge(file, _with_keys(file, entry, f"data '{name}'"))
     if "files" in entry:
         merged.pop("set", None)  # its links and advice are of other files
     return merged
@@ -112,19 +117,10 @@ def _check_size(size: int | str | None, where: str) -> None:
         raise ZsrError(f"{where}: '{short(size)}' is neither '{VARIED}' nor a number of pixels from 1 to {LARGEST}")
 
 
-def _base(name: str, over: Written) -> dict[str, Any]:
-    """A set's file; under another reader only what it says of classes and prompts, for its files are others."""
-    found = set_file(name)
-    if over.get("reader", found["reader"]) == found["reader"]:
-        return found
-    return {key: value for key, value in found.items() if key not in OF_FILES}
-
-
 def _with_keys(base: Written, entry: Written, where: str) -> Written:
     """An entry that names each class of the set's table otherwise: what the same source calls them stays."""
     file, names = base.get("classes"), entry.get("classes")
-    same = entry.get("reader", base["reader"]) == base["reader"]
-    if same and isinstance(file, str) and isinstance(names, list):
+    if isinstance(file, str) and isinstance(names, list):
         keys = _keys(_table(file, where))
         if len(keys) == len(names):
             return {"keys": keys, **entry}
@@ -139,7 +135,7 @@ def _keys(columns: dict[str, list[str]]) -> list[str]:
 def _classes(written: Written, where: str) -> tuple[list[str], list[str], int]:
     """(class names; what the source calls each of all its classes, or nothing; how many classes the source has).
 
-    Both are lists, or columns of a file.
+    Names and keys are lists, or columns of a file.
     """
     classes, keys = written.get("classes", []), written.get("keys", [])
     if isinstance(classes, str):
@@ -150,16 +146,14 @@ def _classes(written: Written, where: str) -> tuple[list[str], list[str], int]:
         classes, keys = columns[column], _keys(columns)
     if keys and len(keys) != len(classes):
         raise ZsrError(f"{where}: {len(keys)} keys and {len(classes)} classes; give one key a class")
-    half = written.get("half", "all")
-    if half not in ("all", "base", "new"):
-        raise unknown("value", half, ("all", "base", "new"), f"{where}.half")
-    middle = _middle(len(classes))
-    return {"all": classes, "base": classes[:middle], "new": classes[middle:]}[half], keys, len(classes)
+    first, end = _half(written.get("half", "all"), len(classes))
+    return classes[first:end], keys, len(classes)
 
 
-def _middle(classes: int) -> int:
-    """CoOp's base-to-new: the first half of the classes, rounded up, and the rest."""
-    return (classes + 1) // 2
+def _half(half: str, classes: int) -> tuple[int, int]:
+    """CoOp's base-to-new: the first half of the classes, rounded up, or the rest; (first, end)."""
+    middle = (classes + 1) // 2
+    return {"all": (0, classes), "base": (0, middle), "new": (middle, classes)}[half]
 
 
 def _table(name: str, where: str) -> dict[str, list[str]]:
@@ -235,7 +229,6 @@ def source_of(definition: DatasetDefinition, split: str, transform: str, limit: 
     kept = ("path", "md5", "sha256", "bytes", "unpacked", *(() if of_set else ("urls",)))
     files = [file for file in definition.files if file.splits is None or split in file.splits]
     classes = definition.all_classes
-    middle = _middle(classes)
     source = {
         "folder": definition.folder,
         "set": definition.set_file,
@@ -243,7 +236,7 @@ def source_of(definition: DatasetDefinition, split: str, transform: str, limit: 
         "keys": list(definition.keys),
         "classes": classes,
         "missing": "" if of_set else definition.missing,
-        "half": {"all": None, "base": [0, middle], "new": [middle, classes]}[definition.half],
+        "half": None if definition.half == "all" else list(_half(definition.half, classes)),
     }
     size = transforms.pixels(transform, definition.size)
     large = size is not None and size * definition.splits[split] > limit * 1e9

@@ -4,13 +4,10 @@ Each of the three parts comes from somewhere: a file (named by its sha256), a re
 projection, a training of this config. Nothing here imports torch: how large the parts are, only the job learns.
 """
 
-from collections.abc import Mapping
-
-from zsr import registry
 from zsr.config.datasets import need_split, need_words, transform_of
 from zsr.config.entries import (
     BackboneEntry,
-    DatasetDefinition,
+    Datasets,
     Definition,
     DualParts,
     HubWeights,
@@ -20,16 +17,13 @@ from zsr.config.entries import (
     WeightSource,
     Written,
 )
-from zsr.config.settings import check_recipe
+from zsr.config.settings import recipe_of
 from zsr.config.weight_sources import hub_weights, local_weights
 from zsr.env_paths import is_repository
 from zsr.errors import ZsrError
-from zsr.registry import PACKAGE
-
-INTERPOLATIONS = ("bicubic", "bilinear")
 
 
-def complete_dual(name: str, dual: Written, datasets: Mapping[str, DatasetDefinition], where: str) -> BackboneEntry:
+def complete_dual(name: str, dual: Written, datasets: Datasets, where: str) -> BackboneEntry:
     """What is known of the definition, and where the parts come from."""
     image, text, projection = dual["image"], dual["text"], dual["projection"]
     form = _one(text, ("sentence", "vectors"), f"{where}.text")
@@ -53,7 +47,7 @@ def _definition(image: Written, form: str) -> Definition:
         "tokenizer": {"kind": form},
         "mean": image["mean"],
         "std": image["std"],
-        "interpolation": image.get("interpolation", INTERPOLATIONS[0]),
+        "interpolation": image.get("interpolation", "bicubic"),
     }
 
 
@@ -66,24 +60,23 @@ def _one(given: Written, keys: tuple[str, str], where: str) -> str:
 def _image(image: Written, where: str) -> WeightSource:
     if _one(image, ("weights", "hub"), where) == "weights":
         return _file(image, "weights", where)
-    return _hub(image, "hub", f"{where}.hub", where)
+    return _hub(image, "hub", where)
 
 
 def _text(text: Written, form: str, where: str) -> WeightSource:
-    given = text[form]
-    local = "sha256" in text or "$" in given or given.startswith((".", "/", "~"))
     if form == "vectors":
         return _file(text, form, where)
-    if local:
+    given = text[form]
+    if "sha256" in text or "$" in given or given.startswith((".", "/", "~")):
         folder = _file(text, form, where, folder=True)
         return LocalWeights(folder.sha256, f"{folder.path}/config.json")
     if not is_repository(given):
         raise ZsrError(f"{where}: '{given}' is neither a folder (begin it with ./) nor a repository org/model")
-    return _hub(text, form, where, where)
+    return _hub(text, form, where)
 
 
-def _hub(given: Written, key: str, place: str, where: str) -> HubWeights:
-    found = hub_weights(given[key], place, "org/model", revision=given.get("revision", ""))
+def _hub(given: Written, key: str, where: str) -> HubWeights:
+    found = hub_weights(given[key], f"{where}.{key}", "org/model", revision=given.get("revision", ""))
     if "sha256" in given:
         raise ZsrError(
             f"{where}: '{given[key]}' lies on the hub, which names contents by `revision`; take out 'sha256'"
@@ -97,13 +90,13 @@ def _file(given: Written, key: str, where: str, folder: bool = False) -> LocalWe
     return local_weights(given[key], given.get("sha256", ""), where, folder=folder)
 
 
-def _learn(given: Written, datasets: Mapping[str, DatasetDefinition], where: str) -> Projection:
+def _learn(given: Written, datasets: Datasets, where: str) -> Projection:
     """The training of the projection, on images and their captions or class prompts."""
     written = dict(given)
     name, split, transform = written.pop("dataset"), written.pop("split"), written.pop("transform")
     definition = datasets[name]
     count = need_split(definition, split, f"{where}.split")
-    recipe = check_recipe(registry.fields_of(PACKAGE / "training" / "projection.py", "JoinRecipe"), written, where)
+    recipe = recipe_of("projection.py", "JoinRecipe", written, where)
     need_words(definition, where)
     if recipe["batch"] > count - count // 10:
         raise ZsrError(f"{where}.batch: {recipe['batch']} is more than nine tenths of the {count} images; make it less")

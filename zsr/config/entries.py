@@ -3,7 +3,8 @@
 The steps of `zsr.config.complete` make the entries, the plan and the report read them. A mapping that is left open
 (`settings`, `recipe`, `options`) holds what one component or recipe declares, checked against its declaration.
 
-What entries are made of are named tuples: as frozen dataclasses they would cost each job 8 ms at its start.
+The parts of an entry are named tuples: frozen dataclasses would add 8 ms to every reading of a config, and each job of
+a cluster reads one.
 """
 
 from collections.abc import Mapping
@@ -56,6 +57,9 @@ class DatasetDefinition:
     citation: str
     licence: str
     written: Written  # as its file and the config write it, with keys that no field holds
+
+
+Datasets = Mapping[str, DatasetDefinition]  # by name
 
 
 class SourceSet(NamedTuple):
@@ -137,11 +141,10 @@ class BackboneEntry:
 
 
 class FineTune(NamedTuple):
-    """What all models share that train: ε, source set, recipe; `written` as the config has it, for models to change."""
+    """The ε and source set of a model that sets none of its own; `written`: all as the config has it, to be changed."""
 
     eps: Fraction
     source_set: SourceSet
-    recipe: Settings
     written: Written
 
 
@@ -216,8 +219,6 @@ class ProtocolEntry:
     """A group of columns of the table."""
 
     name: str
-    about: str
-    citation: str
     datasets: Mapping[str, EvaluationSet]
     attacks: tuple[AttackEntry, ...]
     eps: tuple[Fraction, ...]
@@ -243,7 +244,7 @@ class Config:
     data_root: str
     download: bool
     decoded_gigabytes: float
-    datasets: Mapping[str, DatasetDefinition]
+    datasets: Datasets
     backbones: Mapping[str, BackboneEntry]
     finetune: FineTune
     models: Mapping[str, ModelEntry]

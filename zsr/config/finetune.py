@@ -1,34 +1,28 @@
 """Fine-tuning as the config means it: `finetune` for all models, and what one model changes of it."""
 
-from collections.abc import Mapping
-
-from zsr import registry
 from zsr.config.datasets import need_split, transform_of
-from zsr.config.entries import DatasetDefinition, FineTune, Settings, SourceSet, Written
-from zsr.config.settings import check_recipe
+from zsr.config.entries import DatasetDefinition, Datasets, FineTune, Settings, SourceSet, Written
+from zsr.config.settings import recipe_of
 from zsr.epsilon import eps_of
 from zsr.errors import ZsrError
-from zsr.registry import PACKAGE
 
 
-def complete_finetune(written: Written, datasets: Mapping[str, DatasetDefinition]) -> FineTune:
-    """ε, source set and recipe that models have which say nothing else."""
+def complete_finetune(written: Written, datasets: Datasets) -> FineTune:
+    """The ε and the source set of a model that sets none of its own; the recipe is checked, and kept as written."""
     eps = eps_of(written["eps"], "finetune.eps")
     rest = {key: value for key, value in written.items() if key != "eps"}
-    source_set, recipe = training_of(rest, {}, datasets, "finetune")
-    return FineTune(eps, source_set, recipe, rest)
+    source_set, _ = training_of(rest, {}, datasets, "finetune")
+    return FineTune(eps, source_set, rest)
 
 
-def training_of(
-    written: Written, changes: Written, datasets: Mapping[str, DatasetDefinition], where: str
-) -> tuple[SourceSet, Settings]:
+def training_of(written: Written, changes: Written, datasets: Datasets, where: str) -> tuple[SourceSet, Settings]:
     """(source set, recipe) of one model: `finetune`, with the model's own keys over it."""
     merged = {**written, **changes}
     name, split, transform = merged.pop("dataset"), merged.pop("split"), merged.pop("transform")
     definition = datasets[name]
     size = need_split(definition, split, f"{where}.split")
     transform = transform_of(definition, transform, f"{where}.transform ('{name}')")
-    recipe = check_recipe(registry.fields_of(PACKAGE / "training" / "recipe.py", "Recipe"), merged, where)
+    recipe = recipe_of("recipe.py", "Recipe", merged, where)
     _check_shots(recipe, definition, size, where)
     batch, processes = recipe["batch"], recipe["processes"]
     if batch % processes:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from zsr.config.entries import Interpolation, ModelEntry, Written
 from zsr.config.method_traits import traits_of
+from zsr.config.values import refuse_twice
 from zsr.errors import ZsrError, unknown
 
 INTERPOLATION = "interpolation"  # stands as method in tables and report; no file in zsr/methods/ makes such a model
@@ -65,11 +66,8 @@ def seed_of(model: ModelEntry, seed: int) -> int:
 
 def settle(parts: Sequence[Part]) -> dict[str, ModelEntry]:
     """All models by name, each with what it takes from those that it comes from."""
-    known: dict[str, Part] = {}
-    for part in parts:
-        if part.name in known:
-            raise ZsrError(f"models: the name '{part.name}' stands twice; give each entry its own")
-        known[part.name] = part
+    refuse_twice([part.name for part in parts], "models")
+    known = {part.name: part for part in parts}
     settled: dict[str, ModelEntry] = {}
     for part in parts:
         _settle(part, known, settled, ())

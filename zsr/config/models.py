@@ -11,6 +11,7 @@ from zsr.config import lineage
 from zsr.config.entries import (
     BackboneEntry,
     DatasetDefinition,
+    Datasets,
     FineTune,
     ModelEntry,
     ProtocolEntry,
@@ -18,7 +19,6 @@ from zsr.config.entries import (
     Written,
 )
 from zsr.config.finetune import training_of
-from zsr.config.lineage import Mixture
 from zsr.config.method_traits import MethodTraits, traits_of
 from zsr.config.published import complete_published
 from zsr.config.settings import settings_of
@@ -27,7 +27,6 @@ from zsr.errors import ZsrError, short, unknown
 from zsr.models.catalogue import needs_tower, needs_words
 from zsr.models.prompt_length import check_depth
 
-Datasets = Mapping[str, DatasetDefinition]
 Backbones = Mapping[str, BackboneEntry]
 
 
@@ -35,7 +34,7 @@ def complete_models(
     entries: Sequence[Written], datasets: Datasets, backbones: Backbones, finetune: FineTune, seed: int
 ) -> dict[str, ModelEntry]:
     """All models by name; an interpolation has one for each alpha."""
-    parts: list[ModelEntry | Mixture] = []
+    parts: list[lineage.Part] = []
     for i, entry in enumerate(entries):
         where = f"models[{i}] '{entry['name']}'"
         for name in entry.get("backbones", []):

@@ -6,16 +6,12 @@ hub model is, only the job learns.
 
 from collections.abc import Mapping
 
-from zsr import registry
 from zsr.config.datasets import has_captions, need_split, need_words, prompts_of
-from zsr.config.entries import BackboneEntry, DatasetDefinition, Pretraining, SourceSet, Written
-from zsr.config.settings import check_recipe
+from zsr.config.entries import BackboneEntry, Datasets, Pretraining, SourceSet, Written
+from zsr.config.settings import recipe_of
 from zsr.errors import ZsrError, unknown
-from zsr.registry import PACKAGE
 
 RECIPES = {False: ("pretrain.py", "PretrainRecipe"), True: ("distillation.py", "DistilRecipe")}
-
-Datasets = Mapping[str, DatasetDefinition]
 
 
 def complete_pretraining(given: Written, datasets: Datasets, where: str) -> Pretraining:
@@ -30,8 +26,7 @@ def complete_pretraining(given: Written, datasets: Datasets, where: str) -> Pret
     for other in texts:
         if not datasets[other].classes:
             raise ZsrError(f"{where}.texts: '{other}' has no classes and so no prompts; take it out")
-    file, kind = RECIPES[teacher is not None]
-    recipe = check_recipe(registry.fields_of(PACKAGE / "training" / file, kind), written, where)
+    recipe = recipe_of(*RECIPES[teacher is not None], written, where)
     return Pretraining(SourceSet(name, split), recipe, teacher, tuple(texts))
 
 

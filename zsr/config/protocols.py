@@ -13,29 +13,32 @@ import yaml
 
 from zsr import registry
 from zsr.config.datasets import need_split, transform_of
-from zsr.config.entries import AttackEntry, DatasetDefinition, EvaluationSet, ModelEntry, ProtocolEntry, Written
+from zsr.config.entries import (
+    AttackEntry,
+    DatasetDefinition,
+    Datasets,
+    EvaluationSet,
+    ModelEntry,
+    ProtocolEntry,
+    Written,
+)
 from zsr.config.settings import settings_of
 from zsr.epsilon import check_counts, eps_of, eps_text, length
 from zsr.errors import ZsrError, unknown
 from zsr.registry import PACKAGE
 
 FILES = PACKAGE / "protocols"
-OWN = (
-    "name",
-    "attack",
-    "after",
-    "verdict",
-    "surrogate",
-)  # keys of an attack's entry that are no settings of the attack
+# keys of an attack's entry that are no settings of the attack
+OWN = ("name", "attack", "after", "verdict", "surrogate")
 SHARD_IMAGES = 5000  # of a job, with `shards: auto`: AutoAttack on a ViT-B/32 takes some hours for so many
 
-Datasets = Mapping[str, DatasetDefinition]
 Models = Mapping[str, ModelEntry]
 
 
-def known_protocols() -> list[str]:
+@cache
+def known_protocols() -> tuple[str, ...]:
     """The protocols that come with zsr."""
-    return sorted(path.stem for path in FILES.glob("*.yaml"))
+    return tuple(sorted(path.stem for path in FILES.glob("*.yaml")))
 
 
 def with_ready_made(raw: Written) -> dict[str, Any]:
@@ -85,8 +88,6 @@ def _protocol(entry: Written, datasets: Datasets, models: Models, where: str) ->
         raise ZsrError(f"{where}.store: '{store}' is neither none, examples, nor how many of them for each cell")
     return ProtocolEntry(
         name=entry["name"],
-        about=entry.get("about", ""),
-        citation=entry.get("source", ""),
         datasets=sets,
         attacks=tuple(attacks),
         eps=tuple(eps),

@@ -65,9 +65,9 @@ def check_settings(known: Mapping[str, registry.Setting], given: Written, where:
     return complete
 
 
-def check_recipe(known: Mapping[str, registry.Setting], given: Written, where: str) -> Settings:
-    """The full settings of a training recipe."""
-    complete = check_settings(known, given, where)
+def recipe_of(file: str, kind: str, given: Written, where: str) -> Settings:
+    """The full settings of a training recipe, the dataclass `kind` of a file of zsr/training/."""
+    complete = check_settings(registry.fields_of(registry.PACKAGE / "training" / file, kind), given, where)
     _check_ranges(complete, RECIPES, where)
     return complete
 

@@ -4,6 +4,7 @@ All else that YAML can make (dates, sets, bytes, NaN, lists that contain themsel
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from zsr.config.text import DEEPEST
@@ -60,6 +61,13 @@ def _check_text(text: str, where: str) -> None:
         raise ZsrError(f"{where}: a text of {len(text):,} characters; at most {LONGEST:,} are read")
     if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
         raise ZsrError(f"{where}: {short(repr(text))} holds a character that no file can hold; take it out")
+
+
+def refuse_twice(names: Sequence[str], where: str) -> None:
+    """Raise if a list has two entries of one name."""
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ZsrError(f"{where}: the name '{twice}' stands twice; give each entry its own")
 
 
 def place_of(path: Any) -> str:

@@ -20,6 +20,12 @@ class CellRequest:
     eps: Fraction
 
     @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for requests of the same cell; settings are mappings, so that the request itself has no hash."""
+        names = self.protocol.name, self.model.name, self.backbone, self.seed, self.dataset, self.attack.name
+        return *names, self.eps
+
+    @property
     def train_eps(self) -> str | None:
         """ε of the fine-tuning, 0 where it saw clean images alone, None where there was none."""
         if self.model.published:

@@ -17,9 +17,16 @@ class CellJobs:
         self.upstream = upstream
         self.config = upstream.config
         self.requests: dict[str, CellRequest] = {}  # by the cell's record
+        self._made: dict[tuple[object, ...], PlannedJob] = {}
 
     def add(self, request: CellRequest) -> PlannedJob:
-        """The job whose result is the cell."""
+        """The job whose result is the cell, made once: later cells of a chain ask for all before them."""
+        key = request.identity
+        if key not in self._made:
+            self._made[key] = self._cell(request)
+        return self._made[key]
+
+    def _cell(self, request: CellRequest) -> PlannedJob:
         needs = self._needs(request) | self._surrogate_needs(request)
         earlier = self._earlier_cells(request)
         spec = self._spec(request)

@@ -1,7 +1,6 @@
 """The pinned packages of the environments in envs/."""
 
 from functools import cache
-from pathlib import Path
 
 import yaml
 
@@ -10,15 +9,15 @@ from zsr.registry import ROOT
 
 
 @cache
-def environment(name: str, root: Path = ROOT) -> str:
+def environment(name: str) -> str:
     """The hash of the pins in envs/<name>.yaml; comments and order do not count."""
-    return short_hash(canonical(pins(name, root)))
+    return short_hash(canonical(pins(name)))
 
 
 @cache
-def pins(name: str, root: Path = ROOT) -> dict[str, str]:
+def pins(name: str) -> dict[str, str]:
     """package -> version of an environment file (pip pins and conda pins alike)."""
-    path = root / "envs" / f"{name}.yaml"
+    path = ROOT / "envs" / f"{name}.yaml"
     found: dict[str, str] = {}
     for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]:
         for pin in entry["pip"] if isinstance(entry, dict) else [entry]:

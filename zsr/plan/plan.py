@@ -5,12 +5,13 @@ Nothing here imports torch: every cluster job parses the Snakefile again.
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from zsr.config import device
 from zsr.config.complete import complete
 from zsr.config.datasets import facts_of
-from zsr.config.entries import Written
+from zsr.config.entries import ModelEntry, Written
 from zsr.config.models import can_classify
 from zsr.config.published import published_facts
 from zsr.hashing import canonical, short_hash
@@ -29,12 +30,14 @@ class Plan:
     def __init__(self, raw: Written) -> None:
         raw = device.resolve_auto(raw)
         self.config = complete(raw)
-        self.raw = {**raw, "device": self.config.device}
+        # as it was written, as far as tables depend on it: a job makes the same plan from it again, also on a machine
+        # where `device: auto` is another device
+        written = {**raw, "device": self.config.device}
+        self._config_of_numbers: Spec = {key: value for key, value in written.items() if key not in PLACES}
         self.results = Path(self.config.results)
         self.graph = Graph()
         self.jobs = self.graph.jobs
         self.upstream = UpstreamJobs(self.graph, self.config)
-        self.left_out: dict[str, list[str]] = {}  # model that is not zero-shot -> sets that it cannot classify
         cells = CellJobs(self.graph, self.upstream)
         self.requests = cells.requests  # record of a cell -> what the config asks for with it
         self.cells = [cells.add(request) for request in self._requests()]
@@ -51,19 +54,23 @@ class Plan:
         """The cells of all protocols, in the order of the config."""
         for protocol in self.config.protocols.values():
             for model in self.config.models.values():
-                for backbone in model.backbones:
-                    for seed in model.seeds if model.trains else model.seeds[:1]:
-                        for dataset in protocol.datasets:
-                            if not can_classify(model, dataset, self.config.datasets):
-                                self._leave_out(model.name, dataset)
-                                continue
-                            for attack in protocol.attacks:
-                                for eps in protocol.eps:
-                                    yield CellRequest(protocol, model, backbone, seed, dataset, attack, eps)
+                sets = [name for name in protocol.datasets if self._can_classify(model, name)]
+                for backbone, seed, dataset in product(model.backbones, model.seeds, sets):
+                    for attack, eps in product(protocol.attacks, protocol.eps):
+                        yield CellRequest(protocol, model, backbone, seed, dataset, attack, eps)
 
-    def _leave_out(self, name: str, dataset: str) -> None:
-        sets = self.left_out.setdefault(name, [])
-        sets += [dataset] if dataset not in sets else []
+    @property
+    def left_out(self) -> dict[str, list[str]]:
+        """Model that is not zero-shot -> the sets of the protocols that it cannot classify."""
+        asked = dict.fromkeys(name for protocol in self.config.protocols.values() for name in protocol.datasets)
+        sets = {
+            model.name: [name for name in asked if not self._can_classify(model, name)]
+            for model in self.config.models.values()
+        }
+        return {model: names for model, names in sets.items() if names}
+
+    def _can_classify(self, model: ModelEntry, dataset: str) -> bool:
+        return can_classify(model, dataset, self.config.datasets)
 
     # -- what reads everything ---------------------------------------------------------------------------------------
 
@@ -77,23 +84,23 @@ class Plan:
 
     def _tables(self) -> PlannedJob:
         # the list of cells may be long: its digest is in the spec, and the job makes the list again from the config
-        spec = {"config": self._config_of_numbers(), "cells": digest_of(self.cells), "sets": self._described()}
+        spec = {"config": self._config_of_numbers, "cells": digest_of(self.cells), "sets": self._described()}
         return self.graph.add("tables", {}, spec, {}, "report", ["zsr/report/tables/build.py"])
 
     def _figures(self) -> PlannedJob:
-        spec = {"config": self._config_of_numbers(), "trained": digest_of(self.trained)}
+        spec = {"config": self._config_of_numbers, "trained": digest_of(self.trained)}
         return self.graph.add("figures", {}, spec, {"tables": self.tables}, "report", ["zsr/report/figures/build.py"])
 
     def _gallery(self) -> PlannedJob:
         cells = self.gallery_cells
-        spec = {"config": self._config_of_numbers() if cells else None, "cells": digest_of(cells)}
+        spec = {"config": self._config_of_numbers if cells else None, "cells": digest_of(cells)}
         roots = {component("methods", cell.spec["method"]) for cell in cells}
         roots |= {kind_of(self.config.backbones[self.requests[cell.record].backbone]) for cell in cells}
         return self.graph.add("gallery", {}, spec, {}, "evaluate", roots)
 
     def _report(self) -> PlannedJob:
         spec = {
-            "config": self._config_of_numbers(),
+            "config": self._config_of_numbers,
             "title": self.config.title,
             "sheets": digest_of(self.sheets.values()),
         }
@@ -116,11 +123,6 @@ class Plan:
             self.gallery: {"cells": self.gallery_cells, "needed": needs_of(self.gallery_cells)},
             self.report: everything | {"sheets": list(self.sheets.values())},
         }
-
-    def _config_of_numbers(self) -> Spec:
-        """The config as it was written, as far as tables depend on it: a job makes the same plan from it again, also
-        on a machine where `device: auto` is another device."""
-        return {key: value for key, value in self.raw.items() if key not in PLACES}
 
     def _described(self) -> str:
         """A hash of what tables and report say of datasets, protocols and published models beside the numbers."""

@@ -230,7 +230,7 @@ class UpstreamJobs:
 
 @cache
 def component(kind: str, name: str) -> str:
-    """The file of a registered method, attack or objective: code of the jobs that name it."""
+    """The file of a registered method, attack or reader: code of the jobs that name it."""
     return str(registry.component_path(kind, name).relative_to(registry.ROOT))
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from zsr.report.eps_order import ordered
 from zsr.report.headline import pick
 
-TITLES = {"protocol": "Protocol ", "backbone": "Backbone ", "attack": "Attack ", "eps": "ε "}
+TITLES = {"protocol": "Protocol", "backbone": "Backbone", "attack": "Attack", "eps": "ε"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Choices:
             alt.param(
                 name=name,
                 value=self.start[name],
-                bind=alt.binding_select(options=self.options[name], name=TITLES[name])
+                bind=alt.binding_select(options=self.options[name], name=f"{TITLES[name]} ")
                 if len(self.options[name]) > 1
                 else alt.Undefined,
             )

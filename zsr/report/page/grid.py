@@ -44,13 +44,6 @@ class Entry(NamedTuple):
     robust_mark: str
     counted: int  # images of a set, sets of a mean
 
-    def accuracy(self, quantity: str) -> Accuracy | None:
-        """Clean or robust accuracy; None where a mean has none."""
-        share, low, high, spread, mark = self[:5] if quantity == "clean" else self[5:10]
-        if share is None or low is None or high is None:
-            return None
-        return Accuracy(share, low, high, spread, mark)
-
 
 class Model(TypedDict):
     """A row of a table."""
@@ -117,9 +110,9 @@ def grids(tables: Mapping[str, pd.DataFrame]) -> list[Grid]:
     return made
 
 
-def empty(grid: Grid) -> Entries:
+def empty(models: list[Model], columns: list[Column]) -> Entries:
     """The entries where nothing was measured."""
-    return [[None] * len(grid["columns"]) for _ in grid["models"]]
+    return [[None] * len(columns) for _ in models]
 
 
 def _values(sets: pd.DataFrame, means: pd.DataFrame, models: list[Model], columns: list[Column]) -> dict[str, Entries]:
@@ -133,7 +126,7 @@ def _values(sets: pd.DataFrame, means: pd.DataFrame, models: list[Model], column
                     frame[FIELDS].itertuples(index=False, name=None), strict=True)  # fmt: skip
         for attack, eps, model, column, count, numbers in lines:
             if (mean, column) in column_of:
-                entries = values.setdefault(key(attack, eps), [[None] * len(columns) for _ in models])
+                entries = values.setdefault(key(attack, eps), empty(models, columns))
                 entries[rows[model]][column_of[mean, column]] = Entry._make([*map(_in_percent, numbers), int(count)])
     return values
 
@@ -146,8 +139,11 @@ def _in_percent(item: float | str) -> float | str | None:
 
 
 def accuracy(entry: Entry | None, quantity: str) -> Accuracy | None:
-    """Clean or robust accuracy of a cell; None where nothing was measured."""
-    return entry.accuracy(quantity) if entry else None
+    """Clean or robust accuracy of a cell; None where nothing was measured, or a mean has none."""
+    if entry is None:
+        return None
+    share, low, high, spread, mark = entry[:5] if quantity == "clean" else entry[5:10]
+    return None if share is None or low is None or high is None else Accuracy(share, low, high, spread, mark)
 
 
 def cell(entry: Entry | None) -> tuple[str, str]:
@@ -172,7 +168,7 @@ def html(grid: Grid, number: int, start: str, caption: str, hidden: bool) -> str
         f"{text(c['name'])}<small>{_about(c)}</small></button></th>"
         for i, c in enumerate(grid["columns"])
     )
-    values = grid["values"].get(start) or empty(grid)
+    values = grid["values"].get(start) or empty(grid["models"], grid["columns"])
     body = "".join(_row(model, i, values[i], grid) for i, model in enumerate(grid["models"]))
     return (
         f"<div class='scroll grid' data-grid='{number}'{' hidden' if hidden else ''} role='region' tabindex='0' "

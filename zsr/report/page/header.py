@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from zsr.report.choices import TITLES
 from zsr.report.escape import text
 
 
 def bar(options: Mapping[str, list[str]], start: Mapping[str, str]) -> str:
     """A drop-down list for each choice; one with a single option is hidden."""
-    labels = {"protocol": "Protocol", "backbone": "Backbone", "attack": "Attack", "eps": "ε"}
     parts = []
-    for name, label in labels.items():
+    for name, label in TITLES.items():
         items = "".join(
             f"<option value='{text(o)}'{' selected' if o == start[name] else ''}>{text(o)}</option>"
             for o in options[name]

@@ -21,7 +21,7 @@ Numbers = list[list[Accuracy | None]]  # [model][column]
 
 def write(grid: Grid, attack: str, eps: str, quantity: str, form: str) -> str:
     """`grid` of `zsr.report.page.grid.grids`; `quantity` robust | clean; `form` md | latex | csv."""
-    entries = grid["values"].get(key(attack, eps)) or empty(grid)
+    entries = grid["values"].get(key(attack, eps)) or empty(grid["models"], grid["columns"])
     numbers = [[accuracy(entry, quantity) for entry in row] for row in entries]
     return FORMS[form](grid, numbers, caption(grid, attack, eps, quantity))
 

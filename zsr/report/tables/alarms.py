@@ -62,8 +62,8 @@ def find(cells: list[Cell], labels: Labels, further: Iterable[Alarm]) -> pd.Data
     remarks = itertools.chain(
         (remark for cell in plain for remark in _of_one_cell(cell)),
         _of_groups(plain, lambda c: (c.protocol, c.id, c.dataset), _clean_disagrees),
-        _of_groups(plain, lambda c: (c.protocol, c.id, c.dataset, c.attack, c.threat), _rises),
-        _of_groups(plain, lambda c: (c.protocol, c.id, c.dataset, c.threat, c.eps), _stronger_leaves_more),
+        _of_groups(plain, lambda c: (c.protocol, c.id, c.dataset, c.attack), _rises),
+        _of_groups(plain, lambda c: (c.protocol, c.id, c.dataset, c.eps), _stronger_leaves_more),
         _of_groups(plain, lambda c: (c.protocol, c.dataset, c.attack, c.eps), lambda c: _other_images(c, labels)),
     )
     frame = pd.DataFrame([*(remark.as_alarm(labels) for remark in remarks), *further], columns=list(Alarm._fields))

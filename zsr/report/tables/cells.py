@@ -176,24 +176,18 @@ def _faults(cell: dict, column: dict[str, np.ndarray], right: np.ndarray, robust
 
 
 def unions(cells: list[Cell]) -> list[Cell]:
-    """The worst case over all attacks at one ε in one threat model: an image is robust if every attack left it so.
+    """The worst case over all attacks at one ε: an image is robust if every attack left it so.
 
     Only of protocols that ask for it: whoever reproduces a paper wants its columns and no other.
     """
     groups: dict[tuple, list[Cell]] = defaultdict(list)
-    threats: dict[str, set[str]] = defaultdict(set)  # of each protocol
     for cell in cells:
-        threats[cell.protocol].add(cell.threat)
         if cell.worst_case:
-            groups[cell.model, cell.id, cell.dataset, cell.threat, cell.eps].append(cell)
-    return [
-        _union(attacked, UNION if len(threats[attacked[0].protocol]) == 1 else f"{UNION} {attacked[0].threat}")
-        for attacked in groups.values()
-        if len(attacked) > 1
-    ]
+            groups[cell.model, cell.id, cell.dataset, cell.eps].append(cell)
+    return [_union(attacked) for attacked in groups.values() if len(attacked) > 1]
 
 
-def _union(cells: list[Cell], label: str) -> Cell:
+def _union(cells: list[Cell]) -> Cell:
     """The union of one model's cells at one ε, on the images that all of them attacked."""
     first = cells[0]
     common = first.index
@@ -203,7 +197,7 @@ def _union(cells: list[Cell], label: str) -> Cell:
     robust = np.logical_and.reduce([c.robust[rows_of_c] for c, rows_of_c in zip(cells, rows, strict=True)])
     return replace(
         first,
-        attack=label,
+        attack=UNION,
         attack_name="union",
         index=common,
         label=first.label[rows[0]] if first.index is not common else first.label,
